@@ -1,0 +1,64 @@
+"""What a backend is to the engine, whatever server stands behind it."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from portal.shared.models import BackendKind, BackendStatus, Model
+from portal.shared.turns import ModelEvent, ModelRequest
+
+
+class Reply(Protocol):
+    """An answer under way: head known, body to be read once, or closed.
+
+    Errors while reading: httpx.ReadTimeout (stall or total limit), httpx.RemoteProtocolError
+    (malformed), httpx.ReadError (cut). `aclose` is idempotent, and closes the connection at
+    once unless the body was read to its end.
+    """
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    """Names in lower case."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def read(self, limit: int) -> bytes:
+        """Read the rest; httpx.RemoteProtocolError past `limit` bytes."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Backend(Protocol):
+    """One model server. Every method raises errors of `portal.shared.errors` only."""
+
+    name: str
+    kind: BackendKind
+
+    @property
+    def available(self) -> bool:
+        """Whether it makes sense to send something: live, or started on first use."""
+        ...
+
+    def status(self) -> BackendStatus: ...
+
+    def models(self) -> Sequence[Model]:
+        """The models known of it, from memory."""
+        ...
+
+    async def discover(self) -> None:
+        """Ask the server what it has and remember the answer; never raises for a dead one."""
+        ...
+
+    def generate(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        """Answer; ends with Finish."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class OpenAIDialect(Protocol):
+    """A backend that takes OpenAI requests as they are."""
+
+    async def send(self, path: str, body: bytes) -> Reply:
+        """POST to `<base>/v1<path>`; any status is an answer. Raises BackendError without one."""
+        ...

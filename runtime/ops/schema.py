@@ -1,0 +1,128 @@
+"""Every setting of Portal: its place, type, default, bounds and meaning. Pure data, no reading.
+
+The docstring under a field is its documentation: the example files and the settings table of the
+docs are held to it by test. Intervals are seconds.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class Secret:
+    """Marks a field whose value is never shown."""
+
+
+class Server(Struct, frozen=True, forbid_unknown_fields=True):
+    """The one listening socket and its limits."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Anything but loopback needs a key."""
+    port: Port = 8081
+    """Port to listen on; 0 takes a free one."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names that browsers may use for this server in the Host header."""
+    probe: bool = True
+    """Look for an Ollama and an LM Studio on this machine, beside the configured backends."""
+    discover_seconds: Seconds = 30.0
+    """How often backends are asked for their models."""
+    heartbeat_seconds: Seconds = 10.0
+    """Silence before the first token after which headers and SSE comments are sent."""
+    header_seconds: Seconds = 10.0
+    """Longest time a client may take to send its request's head."""
+    body_seconds: Seconds = 30.0
+    """Longest pause while a client sends its body."""
+    max_header_bytes: Count = 65536
+    """Largest head of a request, in bytes."""
+    shutdown_seconds: Seconds = 8.0
+    """Longest time that a stop may take; answers still running are then cut with an error."""
+
+
+class Auth(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may call."""
+
+    api_key: Annotated[str | None, Secret()] = None
+    """A key of every scope (16 characters or more). When set, a key is required."""
+    required: bool | None = None
+    """Whether a key is required; unset: off loopback, or when `api_key` is set."""
+
+
+class Backend(Struct, frozen=True, forbid_unknown_fields=True):
+    """A server that runs models."""
+
+    name: Name
+    """How model ids name it: `<name>/<model>`."""
+    kind: Literal["ollama", "openai"]
+    """`ollama` speaks Ollama's own API; `openai` is LM Studio, llama.cpp, vLLM, MLX, LocalAI."""
+    url: str
+    """Where it listens, with or without `/v1`."""
+    api_key: Annotated[str | None, Secret()] = None
+    """Bearer token that the backend wants, if any."""
+    max_connections: Count = 64
+    """Most requests sent to it at once."""
+    connect_seconds: Seconds = 2.0
+    """Longest time to open a connection."""
+    first_byte_seconds: Seconds = 600.0
+    """Longest wait for the answer's first byte; prefill on a CPU takes minutes."""
+    stall_seconds: Seconds = 120.0
+    """Longest pause between two reads of an answer."""
+    total_seconds: Seconds = 3600.0
+    """Longest time for a whole answer."""
+
+
+class Embedded(Struct, frozen=True, forbid_unknown_fields=True):
+    """The small model that Portal runs itself."""
+
+    enabled: bool = True
+    """Offer the embedded model, after all others."""
+    model_path: Path | None = None
+    """A GGUF file to run instead of the one that Portal fetches."""
+    context_window: Annotated[int, Meta(ge=512)] = 8192
+    """Tokens that prompt and answer share."""
+    threads: Annotated[int, Meta(ge=0)] = 0
+    """Threads that write tokens; 0: cores minus one."""
+    idle_seconds: Seconds = 900.0
+    """Unused for this long, the child process ends and its memory is free."""
+    start_seconds: Seconds = 60.0
+    """Longest time the child process may take to load."""
+
+
+class Workspace(Struct, frozen=True, forbid_unknown_fields=True):
+    """A virtual model, changed or added."""
+
+    description: str = ""
+    """One line for the model list."""
+    model: str | None = None
+    """The model to use; unset: the best one that is live."""
+    fallback: tuple[str, ...] = ()
+    """Models to try next, in this order, before any other."""
+    system: str | None = None
+    """System prompt put before the conversation."""
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    """Used where the request names none."""
+    max_tokens: Count | None = None
+    """Used where the request names none."""
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings, read once and validated."""
+
+    data_dir: Path
+    """Files of the user that tools and MCP servers may touch."""
+    state_dir: Path
+    """Portal's own state: lock, run.json, logs, models. Never offered to a tool."""
+    router_token: Annotated[str | None, Secret()] = None
+    """A key of scope chat, required of everyone when set."""
+    server: Server = Server()
+    auth: Auth = Auth()
+    embedded: Embedded = Embedded()
+    backends: tuple[Backend, ...] = ()
+    workspaces: dict[str, Workspace] = {}
+    config_path: Path | UnsetType = UNSET
+    """The file these came from; unset when there was none."""
