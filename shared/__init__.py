@@ -1,1 +1,1 @@
-"""Words that functions and the runtime share: contract, errors, structs, ports. stdlib + msgspec."""
+"""Words that functions and the runtime share: contract, errors, structs, ports."""

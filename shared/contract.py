@@ -5,9 +5,10 @@ a `Needs` protocol and `handle(request, context)`. `docs/functions.md` is the gu
 """
 
 import enum
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -29,7 +30,10 @@ class Scope(enum.Enum):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Run when an HTTP request arrives. `path` may hold `{name}` segments of text."""
+    """Run when an HTTP request arrives.
+
+    `path` may hold `{name}` for one segment and end in `{name:path}` for all that is left of it.
+    """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
@@ -98,7 +102,7 @@ class RawRequest(msgspec.Struct, frozen=True):
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who is calling: `user` owns what the call makes; `key` names the credential, never its value."""
+    """Who is calling: `user` owns what the call makes; `key` names the credential used."""
 
     user: str
     key: str
@@ -110,7 +114,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct):
-    """One call of one function: who, which, until when, and what the host should say about it."""
+    """One call of one function: who, which, and what the host should say about it."""
 
     id: str
     caller: Caller
@@ -118,14 +122,24 @@ class Call(msgspec.Struct):
     """Dotted module name below `portal.functions`."""
     started: float
     """`time.perf_counter()` when the request's head had arrived."""
-    deadline: float | None = None
-    """Loop time after which the work is pointless; None: no limit of its own."""
     route: str = ""
     """`<workspace>;<backend>;<model>;<reason>`, once decided."""
     dropped: tuple[str, ...] = ()
     """Request fields that the backend's dialect has no place for."""
     waited: float = 0.0
-    """Seconds spent waiting for a backend so far, which are not Portal's own."""
+    """Seconds spent waiting for backends so far, which are not Portal's own."""
+    waiting_since: float | None = None
+    """`time.perf_counter()` at the start of a wait that still goes on."""
+
+    def begin_wait(self) -> None:
+        """Say that the time from now on is a backend's."""
+        self.waiting_since = time.perf_counter()
+
+    def end_wait(self) -> None:
+        """Say that it is Portal's own again."""
+        if self.waiting_since is not None:
+            self.waited += time.perf_counter() - self.waiting_since
+            self.waiting_since = None
 
 
 class Context(Protocol):
@@ -140,11 +154,13 @@ class Stream:
 
     The host awaits the first item before it sends headers, so an early failure is a normal error.
     After a silence (10 s by default) it sends headers and SSE comments until the first item comes.
-    A later failure is passed to `on_error`, whose bytes end the stream. The host always closes
-    `items`, so a client that leaves frees the backend at once.
+    A later failure ends the stream with the bytes of `on_error`; without it, an SSE stream ends
+    with OpenAI's error event. `overdue`: the silence has lasted that long already, so comments
+    begin at once. The host always closes `items`, so a client that leaves frees the
+    backend at once.
     """
 
-    __slots__ = ("headers", "items", "media_type", "on_error", "status")
+    __slots__ = ("headers", "items", "media_type", "on_error", "overdue", "status")
 
     def __init__(
         self,
@@ -154,12 +170,14 @@ class Stream:
         on_error: Callable[[Exception], bytes] | None = None,
         status: int = 200,
         headers: tuple[tuple[bytes, bytes], ...] = (),
+        overdue: bool = False,
     ) -> None:
         self.items = items
         self.media_type = media_type
         self.on_error = on_error
         self.status = status
         self.headers = headers
+        self.overdue = overdue
 
 
 class RawReply(msgspec.Struct, frozen=True):
@@ -176,6 +194,3 @@ class FileReply(msgspec.Struct, frozen=True):
     path: FilePath
     media_type: str
     download: str | None = None
-
-
-Handle = Callable[[Any, Any], Any]

@@ -18,6 +18,8 @@ class ImagePart(msgspec.Struct, frozen=True, tag="image", tag_field="type"):
     """An image by `data:` URL or web address, as the client sent it."""
 
     url: str
+    detail: str = ""
+    """How closely to look, where a backend can choose: low, high or auto."""
 
 
 Part = TextPart | ImagePart

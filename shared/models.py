@@ -20,8 +20,6 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True):
     quantization: str | None = None
     family: str | None = None
     size_bytes: int | None = None
-    capabilities: tuple[str, ...] = ()
-    loaded: bool = False
     created: int = 0
     """Unix seconds of the last change, 0 when unknown."""
 

@@ -1,6 +1,6 @@
 """The ports a function may ask for: one narrow protocol each, composed into its `Needs`."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -50,7 +50,7 @@ class Gateway(Protocol):
 
     def generate(
         self, call: Call, target: Target, request: ModelRequest
-    ) -> AsyncIterator[ModelEvent]:
+    ) -> AsyncGenerator[ModelEvent, None]:
         """Ask a backend of another dialect; the events end with Finish or raise a BackendError."""
         ...
 
@@ -58,7 +58,7 @@ class Gateway(Protocol):
 class Turns(Protocol):
     """The turn, through which all workspace traffic goes."""
 
-    def run(self, call: Call, request: TurnRequest) -> AsyncIterator[TurnEvent]:
+    def run(self, call: Call, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
         """Answer. Raises before the first event; later failures are a final Error event."""
         ...
 
@@ -67,6 +67,10 @@ class UsageLog(Protocol):
     """Counts answers; never waits for a disk."""
 
     def record(self, record: UsageRecord) -> None: ...
+
+    def last(self, count: int) -> Sequence[UsageRecord]:
+        """The newest answers, newest first."""
+        ...
 
 
 class HealthReport(Protocol):
@@ -111,6 +115,10 @@ class Pages(Protocol):
 
 class Sessions(Protocol):
     """Page sessions: a one-time link becomes a cookie."""
+
+    def new_link(self) -> str:
+        """Make the code of a one-time link."""
+        ...
 
     def open(self, link: str) -> str:
         """Redeem a one-time link code for a session token. Raises Forbidden."""

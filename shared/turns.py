@@ -84,15 +84,7 @@ class Error(msgspec.Struct, frozen=True, tag="error", tag_field="event"):
 
 ModelEvent = Text | Reasoning | ToolCall | Usage | Finish
 TurnEvent = (
-    Text
-    | Reasoning
-    | ToolCall
-    | ToolResult
-    | ApprovalAsked
-    | Notice
-    | Usage
-    | Finish
-    | Error
+    Text | Reasoning | ToolCall | ToolResult | ApprovalAsked | Notice | Usage | Finish | Error
 )
 
 
@@ -114,6 +106,8 @@ class ToolSpec(msgspec.Struct, frozen=True):
     name: str
     description: str = ""
     parameters: dict[str, Any] = {}
+    strict: bool | None = None
+    """Whether the arguments must follow the schema to the letter."""
 
 
 class ModelRequest(msgspec.Struct, frozen=True):
@@ -128,6 +122,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     response_format: dict[str, Any] | None = None
     """OpenAI's object: `{"type": "json_object"}` or `{"type": "json_schema", …}`."""
     reasoning_effort: str | None = None
+    parallel_tool_calls: bool | None = None
 
 
 class TurnRequest(msgspec.Struct, frozen=True):
@@ -142,3 +137,4 @@ class TurnRequest(msgspec.Struct, frozen=True):
     tool_choice: str | dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
     reasoning_effort: str | None = None
+    parallel_tool_calls: bool | None = None

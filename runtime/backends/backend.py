@@ -1,8 +1,9 @@
 """What a backend is to the engine, whatever server stands behind it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
+from portal.shared.errors import BackendRefused
 from portal.shared.models import BackendKind, BackendStatus, Model
 from portal.shared.turns import ModelEvent, ModelRequest
 
@@ -10,9 +11,8 @@ from portal.shared.turns import ModelEvent, ModelRequest
 class Reply(Protocol):
     """An answer under way: head known, body to be read once, or closed.
 
-    Errors while reading: httpx.ReadTimeout (stall or total limit), httpx.RemoteProtocolError
-    (malformed), httpx.ReadError (cut). `aclose` is idempotent, and closes the connection at
-    once unless the body was read to its end.
+    Reading raises BackendTimeout (stall or total limit) and BackendBroken (malformed, cut).
+    `aclose` is idempotent, and closes the connection at once unless the body was read to its end.
     """
 
     status: int
@@ -22,7 +22,7 @@ class Reply(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
     async def read(self, limit: int) -> bytes:
-        """Read the rest; httpx.RemoteProtocolError past `limit` bytes."""
+        """Read the rest; BackendBroken past `limit` bytes."""
         ...
 
     async def aclose(self) -> None: ...
@@ -49,7 +49,11 @@ class Backend(Protocol):
         """Ask the server what it has and remember the answer; never raises for a dead one."""
         ...
 
-    def generate(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+    def drops(self, request: ModelRequest) -> tuple[str, ...]:
+        """Name the fields of a request that this dialect has no place for."""
+        ...
+
+    def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Answer; ends with Finish."""
         ...
 
@@ -61,4 +65,8 @@ class OpenAIDialect(Protocol):
 
     async def send(self, path: str, body: bytes) -> Reply:
         """POST to `<base>/v1<path>`; any status is an answer. Raises BackendError without one."""
+        ...
+
+    async def refusal(self, reply: Reply) -> BackendRefused:
+        """Read an answer that is not a success, and make the error of it."""
         ...

@@ -5,21 +5,40 @@ docs are held to it by test. Intervals are seconds.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_type_hints
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+# `$` alone would let a final line break through.
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)")]
 
 
 class Secret:
     """Marks a field whose value is never shown."""
 
 
-class Server(Struct, frozen=True, forbid_unknown_fields=True):
+class Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """A group of settings whose `repr` shows no secret, since logs and tracebacks print it."""
+
+    def __repr__(self) -> str:
+        hints = get_type_hints(type(self), include_extras=True)
+        shown = []
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            masked = value is not None and is_secret(hints[name])
+            shown.append(f"{name}={'****' if masked else repr(value)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def is_secret(annotation: object) -> bool:
+    """Tell whether an annotation carries the marker `Secret`."""
+    return any(isinstance(mark, Secret) for mark in getattr(annotation, "__metadata__", ()))
+
+
+class Server(Section, frozen=True, forbid_unknown_fields=True):
     """The one listening socket and its limits."""
 
     host: str = "127.0.0.1"
@@ -37,14 +56,14 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True):
     header_seconds: Seconds = 10.0
     """Longest time a client may take to send its request's head."""
     body_seconds: Seconds = 30.0
-    """Longest pause while a client sends its body."""
+    """Longest pause while a client sends its body; after that, it must average 1 KiB a second."""
     max_header_bytes: Count = 65536
     """Largest head of a request, in bytes."""
     shutdown_seconds: Seconds = 8.0
     """Longest time that a stop may take; answers still running are then cut with an error."""
 
 
-class Auth(Struct, frozen=True, forbid_unknown_fields=True):
+class Auth(Section, frozen=True, forbid_unknown_fields=True):
     """Who may call."""
 
     api_key: Annotated[str | None, Secret()] = None
@@ -53,7 +72,7 @@ class Auth(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a key is required; unset: off loopback, or when `api_key` is set."""
 
 
-class Backend(Struct, frozen=True, forbid_unknown_fields=True):
+class Backend(Section, frozen=True, forbid_unknown_fields=True):
     """A server that runs models."""
 
     name: Name
@@ -76,14 +95,14 @@ class Backend(Struct, frozen=True, forbid_unknown_fields=True):
     """Longest time for a whole answer."""
 
 
-class Embedded(Struct, frozen=True, forbid_unknown_fields=True):
+class Embedded(Section, frozen=True, forbid_unknown_fields=True):
     """The small model that Portal runs itself."""
 
     enabled: bool = True
     """Offer the embedded model, after all others."""
     model_path: Path | None = None
     """A GGUF file to run instead of the one that Portal fetches."""
-    context_window: Annotated[int, Meta(ge=512)] = 8192
+    context_window: Annotated[int, Meta(ge=512)] = 4096
     """Tokens that prompt and answer share."""
     threads: Annotated[int, Meta(ge=0)] = 0
     """Threads that write tokens; 0: cores minus one."""
@@ -93,7 +112,7 @@ class Embedded(Struct, frozen=True, forbid_unknown_fields=True):
     """Longest time the child process may take to load."""
 
 
-class Workspace(Struct, frozen=True, forbid_unknown_fields=True):
+class Workspace(Section, frozen=True, forbid_unknown_fields=True):
     """A virtual model, changed or added."""
 
     description: str = ""
@@ -110,7 +129,7 @@ class Workspace(Struct, frozen=True, forbid_unknown_fields=True):
     """Used where the request names none."""
 
 
-class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+class Settings(Section, frozen=True, forbid_unknown_fields=True):
     """All settings, read once and validated."""
 
     data_dir: Path
@@ -123,6 +142,4 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     auth: Auth = Auth()
     embedded: Embedded = Embedded()
     backends: tuple[Backend, ...] = ()
-    workspaces: dict[str, Workspace] = {}
-    config_path: Path | UnsetType = UNSET
-    """The file these came from; unset when there was none."""
+    workspaces: dict[Name, Workspace] = {}

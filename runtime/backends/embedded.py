@@ -1,0 +1,143 @@
+"""The embedded model as a backend: OpenAI's dialect towards a child process that Portal owns."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+from portal.runtime.backends.backend import Reply
+from portal.runtime.backends.embedded_server import EmbeddedServer, Lease
+from portal.runtime.backends.http_backend import HTTPBackend
+from portal.runtime.backends.kinds import DIALECTS
+from portal.runtime.ops import schema
+from portal.shared.errors import BackendRefused, PortalError, UnsupportedField
+from portal.shared.messages import ImagePart
+from portal.shared.models import BackendKind, BackendStatus, Model
+from portal.shared.turns import ModelEvent, ModelRequest
+
+NAME = "embedded"
+
+
+class EmbeddedBackend:
+    """Leases the child for each answer; the child starts on first use and ends when idle."""
+
+    name = NAME
+    kind: BackendKind = "embedded"
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        self._server = server
+        self._link: HTTPBackend | None = None
+        self._link_address = ("", "")
+
+    @property
+    def available(self) -> bool:
+        return self._server.available
+
+    def warm(self) -> None:
+        """Start the child without waiting for it."""
+        self._server.start()
+
+    def status(self) -> BackendStatus:
+        return BackendStatus(
+            NAME,
+            "embedded",
+            "",
+            self._server.state,
+            True,
+            models=len(self.models()),
+            error=self._server.problem,
+            pid=self._server.pid,
+        )
+
+    def models(self) -> Sequence[Model]:
+        facts = self._server.facts
+        if facts is None:
+            return ()
+        return (
+            Model(
+                NAME,
+                facts.name,
+                "embedded",
+                context_window=facts.context_window,
+                parameters=facts.parameters,
+                quantization=facts.quantization,
+                family=facts.family,
+                size_bytes=self._server.size_bytes,
+            ),
+        )
+
+    async def discover(self) -> None:
+        """Look whether library and weights are there, which may change while Portal runs."""
+        await asyncio.to_thread(self._server.look)
+
+    async def send(self, path: str, body: bytes) -> Reply:
+        lease = await self._server.lease()
+        try:
+            reply = await (await self._connect(lease)).send(path, body)
+        except BaseException:
+            lease.release()
+            raise
+        return LeasedReply(reply, lease)
+
+    async def refusal(self, reply: Reply) -> BackendRefused:
+        """Make the error of an answer that is not a success."""
+        assert self._link is not None
+        return await self._link.refusal(reply)
+
+    def drops(self, request: ModelRequest) -> tuple[str, ...]:
+        return DIALECTS["openai"].drops(request)
+
+    async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        for message in request.messages:
+            if any(isinstance(part, ImagePart) for part in message.content):
+                raise UnsupportedField(
+                    "The embedded model cannot see images; use a model that can, such as "
+                    "qwen2.5vl on Ollama.",
+                    param="messages",
+                )
+        lease = await self._server.lease()
+        try:
+            link = await self._connect(lease)
+            async with contextlib.aclosing(link.generate(request)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            lease.release()
+
+    async def aclose(self) -> None:
+        if self._link is not None:
+            await self._link.aclose()
+        await self._server.aclose()
+
+    async def _connect(self, lease: Lease) -> HTTPBackend:
+        """Reuse the pool of the running child; a restarted child has another port and key."""
+        address = (lease.url, lease.api_key)
+        if self._link is None or self._link_address != address:
+            old, self._link_address = self._link, address
+            self._link = HTTPBackend(
+                schema.Backend(NAME, "openai", lease.url, api_key=lease.api_key),
+                DIALECTS["openai"],
+            )
+            if old is not None:
+                with contextlib.suppress(PortalError):
+                    await old.aclose()
+        return self._link
+
+
+class LeasedReply:
+    """A reply that gives its lease back when it is closed."""
+
+    def __init__(self, reply: Reply, lease: Lease) -> None:
+        self._reply = reply
+        self._lease = lease
+        self.status = reply.status
+        self.headers = reply.headers
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._reply)
+
+    async def read(self, limit: int) -> bytes:
+        return await self._reply.read(limit)
+
+    async def aclose(self) -> None:
+        self._lease.release()
+        await self._reply.aclose()

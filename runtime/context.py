@@ -1,0 +1,90 @@
+"""The generation and the per-call view of it that every function is given."""
+
+from portal.runtime.ops.schema import Settings
+from portal.shared.contract import Call
+from portal.shared.ports import (
+    Control,
+    Documentation,
+    Gateway,
+    HealthReport,
+    Models,
+    Pages,
+    Sessions,
+    Turns,
+    UsageLog,
+)
+
+
+class Generation:
+    """Everything that one configuration made; calls in flight keep the one they began with."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        models: Models,
+        gateway: Gateway,
+        turns: Turns,
+        usage: UsageLog,
+        health: HealthReport,
+        documentation: Documentation,
+        pages: Pages,
+        sessions: Sessions,
+        control: Control,
+    ) -> None:
+        self.settings = settings
+        self.models = models
+        self.gateway = gateway
+        self.turns = turns
+        self.usage = usage
+        self.health = health
+        self.documentation = documentation
+        self.pages = pages
+        self.sessions = sessions
+        self.control = control
+
+
+class CallContext:
+    """One call's view: its `call`, and the ports of the generation it began with."""
+
+    __slots__ = ("_generation", "call")
+
+    def __init__(self, generation: Generation, call: Call) -> None:
+        self._generation = generation
+        self.call = call
+
+    @property
+    def models(self) -> Models:
+        return self._generation.models
+
+    @property
+    def gateway(self) -> Gateway:
+        return self._generation.gateway
+
+    @property
+    def turns(self) -> Turns:
+        return self._generation.turns
+
+    @property
+    def usage(self) -> UsageLog:
+        return self._generation.usage
+
+    @property
+    def health(self) -> HealthReport:
+        return self._generation.health
+
+    @property
+    def documentation(self) -> Documentation:
+        return self._generation.documentation
+
+    @property
+    def pages(self) -> Pages:
+        return self._generation.pages
+
+    @property
+    def sessions(self) -> Sessions:
+        return self._generation.sessions
+
+    @property
+    def control(self) -> Control:
+        return self._generation.control

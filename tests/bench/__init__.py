@@ -1,0 +1,1 @@
+"""What Portal costs, measured on the running server: `python -m tests.bench`."""
