@@ -1,4 +1,4 @@
-"""GET /docs: show the same on a page that needs no network."""
+"""GET /docs: show every function on a page that needs no network."""
 
 from typing import Protocol
 
