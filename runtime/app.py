@@ -5,25 +5,44 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
+import msgspec
 from litestar import Litestar
 
+from portal.runtime.admission.breakers import Breakers
+from portal.runtime.admission.load import BackendLoad, Load
+from portal.runtime.admission.passage import Passages
+from portal.runtime.admission.recovery import Recovery
 from portal.runtime.agent.turn import TurnRunner
 from portal.runtime.backends.backend import Backend
+from portal.runtime.backends.http_backend import PROBE_SECONDS
 from portal.runtime.backends.kinds import make_backends
+from portal.runtime.backends.own_embeddings import OwnEmbeddings
 from portal.runtime.catalogue import discover
 from portal.runtime.context import CallContext, Generation
 from portal.runtime.hosts.adapter import Host
 from portal.runtime.hosts.gate import Gate
 from portal.runtime.hosts.litestar_host import Application, build_application
 from portal.runtime.ops.health import HealthMonitor
+from portal.runtime.ops.memory import total_memory
+from portal.runtime.ops.metrics import GatewayMetrics
 from portal.runtime.ops.openapi import Catalogue
+from portal.runtime.ops.schema import Backend as BackendSettings
 from portal.runtime.ops.schema import Settings
 from portal.runtime.ops.sessions import PageSessions
+from portal.runtime.routing.administration import Administration
+from portal.runtime.routing.answering import Answering
+from portal.runtime.routing.directory import Directory
 from portal.runtime.routing.discovery import Discovery
+from portal.runtime.routing.pace import Pace
+from portal.runtime.routing.persona_watch import PersonaWatch
+from portal.runtime.routing.personas import load_personas, own_folder
 from portal.runtime.routing.registry import Registry
 from portal.runtime.routing.relay import RawGateway
+from portal.runtime.routing.router import Router
 from portal.runtime.routing.usage import UsageRing
 from portal.runtime.ui.pages import PackagedPages
+from portal.runtime.windows.fitting import Fitting
+from portal.shared.models import BreakerState
 
 if TYPE_CHECKING:
     from portal.runtime.backends.embedded import EmbeddedBackend
@@ -50,25 +69,30 @@ def create_app(settings: Settings, *, owner_token: str | None = None) -> Applica
     embedded = _embedded(settings)
     if embedded is not None:
         backends.append(embedded)
-    registry = Registry(backends, settings.workspaces)
-    discovery = Discovery(
-        backends, interval=settings.server.discover_seconds, changed=registry.rebuild
-    )
     usage = UsageRing()
+    routing = _routing(settings, backends, usage)
+    discovery = routing.discovery
     sessions = PageSessions()
     functions = discover(context=CallContext)
     control = ProcessControl()
     generation = Generation(
         settings=settings,
-        models=registry,
-        gateway=RawGateway(registry, usage, patience=settings.server.heartbeat_seconds),
-        turns=TurnRunner(registry, discovery, usage),
+        models=routing.directory,
+        gateway=routing.gateway,
+        routing=routing.router,
+        model_admin=routing.administration,
+        personas=routing.registry,
+        turns=routing.turns,
         usage=usage,
-        health=HealthMonitor(backends, lambda: host.accepting),
+        health=HealthMonitor(backends, lambda: host.accepting, routing.breakers.status),
+        metrics=GatewayMetrics(backends, routing.breakers, routing.load, usage, routing.pace),
         documentation=Catalogue(functions),
         pages=PackagedPages(),
         sessions=sessions,
         control=control,
+    )
+    watch = PersonaWatch(
+        own_folder(settings), routing.registry, interval=settings.server.discover_seconds
     )
     gate = Gate(settings, owner_token=owner_token, session_caller=sessions.caller)
     host = Host(generation, gate)
@@ -76,6 +100,8 @@ def create_app(settings: Settings, *, owner_token: str | None = None) -> Applica
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         discovery.start()
+        routing.recovery.start()
+        watch.start()
         warming = asyncio.create_task(_warm(discovery, backends, embedded))
         host.accepting = True
         try:
@@ -84,12 +110,92 @@ def create_app(settings: Settings, *, owner_token: str | None = None) -> Applica
             host.accepting = False
             warming.cancel()
             await asyncio.gather(warming, return_exceptions=True)
+            await watch.stop()
+            await routing.recovery.stop()
             await discovery.stop()
             await asyncio.gather(
                 *(backend.aclose() for backend in backends), return_exceptions=True
             )
 
     return build_application(host, functions, [lifespan])
+
+
+class Routing(msgspec.Struct, frozen=True):
+    """What finds a model for a question, and keeps to its limits."""
+
+    registry: Registry
+    directory: Directory
+    discovery: Discovery
+    recovery: Recovery
+    breakers: Breakers
+    load: Load
+    pace: Pace
+    router: Router
+    turns: TurnRunner
+    gateway: RawGateway
+    administration: Administration
+
+
+def _routing(settings: Settings, backends: list[Backend], usage: UsageRing) -> Routing:
+    personas = load_personas(own_folder(settings))
+    registry = Registry(backends, settings, personas=personas, memory=total_memory())
+    load = Load(settings.load, {each.name: _load_of(each) for each in settings.backends})
+
+    def opened(backend: str, model: str, state: BreakerState) -> None:
+        recovery.changed(backend, model, state)
+
+    def changed(backend: Backend) -> None:
+        registry.rebuild()
+        models = backend.models()
+        if any(model.loaded is not None for model in models):
+            load.observe(backend.name, frozenset(each.name for each in models if each.loaded))
+
+    def used(backend: str, name: str) -> None:
+        model = registry.find(backend, name)
+        if model is not None and model.loaded is False:
+            # It is now, and may have displaced another: that is worth a look.
+            discovery.peek(backend)
+
+    probing = min(settings.breaker.recovery_seconds, PROBE_SECONDS)
+    breakers = Breakers(settings.breaker, on_change=opened, probe_seconds=probing)
+    discovery = Discovery(backends, interval=settings.server.discover_seconds, changed=changed)
+    recovery = Recovery(
+        breakers,
+        registry,
+        discovery.look,
+        recovery_seconds=settings.breaker.recovery_seconds,
+    )
+    passages = Passages(breakers, load)
+    pace = Pace()
+    fitting = Fitting(registry)
+    answering = Answering(
+        passages, usage, pace, settings.routing, counted=fitting.counted, used=used
+    )
+    router = Router(registry, discovery, passages, pace, settings)
+    return Routing(
+        registry,
+        Directory(registry, passages, OwnEmbeddings(), discovery.first_round),
+        discovery,
+        recovery,
+        breakers,
+        load,
+        pace,
+        router,
+        TurnRunner(registry, router, answering, fitting),
+        RawGateway(
+            registry,
+            discovery,
+            answering,
+            fitting,
+            patience=settings.server.heartbeat_seconds,
+            settings=settings.routing,
+        ),
+        Administration(registry, breakers, discovery.look, discovery.first_round),
+    )
+
+
+def _load_of(backend: BackendSettings) -> BackendLoad:
+    return BackendLoad(backend.max_concurrency or backend.max_connections, backend.max_loaded)
 
 
 def _embedded(settings: Settings) -> "EmbeddedBackend | None":

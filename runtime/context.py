@@ -7,8 +7,12 @@ from portal.shared.ports import (
     Documentation,
     Gateway,
     HealthReport,
+    Metrics,
+    ModelAdmin,
     Models,
     Pages,
+    Personas,
+    Routing,
     Sessions,
     Turns,
     UsageLog,
@@ -24,9 +28,13 @@ class Generation:
         settings: Settings,
         models: Models,
         gateway: Gateway,
+        routing: Routing,
+        model_admin: ModelAdmin,
+        personas: Personas,
         turns: Turns,
         usage: UsageLog,
         health: HealthReport,
+        metrics: Metrics,
         documentation: Documentation,
         pages: Pages,
         sessions: Sessions,
@@ -35,9 +43,13 @@ class Generation:
         self.settings = settings
         self.models = models
         self.gateway = gateway
+        self.routing = routing
+        self.model_admin = model_admin
+        self.personas = personas
         self.turns = turns
         self.usage = usage
         self.health = health
+        self.metrics = metrics
         self.documentation = documentation
         self.pages = pages
         self.sessions = sessions
@@ -62,6 +74,18 @@ class CallContext:
         return self._generation.gateway
 
     @property
+    def routing(self) -> Routing:
+        return self._generation.routing
+
+    @property
+    def model_admin(self) -> ModelAdmin:
+        return self._generation.model_admin
+
+    @property
+    def personas(self) -> Personas:
+        return self._generation.personas
+
+    @property
     def turns(self) -> Turns:
         return self._generation.turns
 
@@ -72,6 +96,10 @@ class CallContext:
     @property
     def health(self) -> HealthReport:
         return self._generation.health
+
+    @property
+    def metrics(self) -> Metrics:
+        return self._generation.metrics
 
     @property
     def documentation(self) -> Documentation:

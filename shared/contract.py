@@ -124,6 +124,8 @@ class Call(msgspec.Struct):
     """`time.perf_counter()` when the request's head had arrived."""
     route: str = ""
     """`<workspace>;<backend>;<model>;<reason>`, once decided."""
+    context: str = ""
+    """What was left out of the prompt, or cut by the backend; empty when nothing was."""
     dropped: tuple[str, ...] = ()
     """Request fields that the backend's dialect has no place for."""
     waited: float = 0.0

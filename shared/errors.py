@@ -3,6 +3,7 @@
 PortalError
 ├── InvalidRequest
 │   ├── UnsupportedField
+│   ├── NoCapableModel
 │   └── ContextLengthExceeded
 ├── Unauthenticated
 ├── Forbidden
@@ -19,7 +20,9 @@ PortalError
 │   ├── BackendRefused
 │   ├── BackendUnreachable
 │   ├── BackendTimeout
+│   │   └── BackendBusy
 │   ├── BackendBroken
+│   ├── BackendPaused
 │   └── NoBackend
 ├── ShuttingDown
 ├── ConfigurationError
@@ -53,6 +56,12 @@ class UnsupportedField(InvalidRequest):
     """A field is valid in this API, yet the chosen backend cannot honour it."""
 
     code = "unsupported_field"
+
+
+class NoCapableModel(InvalidRequest):
+    """The request needs something, such as vision, that no model here can do."""
+
+    code = "no_capable_model"
 
 
 class ContextLengthExceeded(InvalidRequest):
@@ -114,7 +123,7 @@ class HeadersTooLarge(PortalError):
 
 
 class WrongMediaType(PortalError):
-    """A browser sent a body in a type that this route does not take."""
+    """The body comes in a type or an encoding that this route does not take."""
 
     code = "unsupported_media_type"
 
@@ -175,10 +184,26 @@ class BackendTimeout(BackendError):
     code = "backend_timeout"
 
 
+class BackendBusy(BackendTimeout):
+    """No connection to it became free in time, since Portal itself uses all; nothing was sent."""
+
+    code = "backend_busy"
+
+
 class BackendBroken(BackendError):
     """The backend's answer was cut, malformed or empty."""
 
     code = "backend_broken"
+
+
+class BackendPaused(BackendError):
+    """The model failed too often, or asked for a pause: nothing is sent for `retry_after` s."""
+
+    code = "backend_paused"
+
+    def __init__(self, message: str, *, backend: str = "", retry_after: float) -> None:
+        super().__init__(message, backend=backend)
+        self.retry_after = retry_after
 
 
 class NoBackend(BackendError):

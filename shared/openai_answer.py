@@ -123,10 +123,15 @@ async def chunks(events: TurnEvents, model: str, *, include_usage: bool) -> Asyn
     empty = b',"usage":null' if include_usage else b""
     opening = prefix + b',"choices":[{"index":0,"delta":'
     after = b',"logprobs":null,"finish_reason":null}]' + empty + b"}\n\n"
+    text_opening, text_after = opening + b'{"content":', b"}" + after
     role: dict[str, Any] = {"role": "assistant"}
     usage = Usage(0, 0)
     async with contextlib.aclosing(events):
         async for event in events:
+            if type(event) is Text and not role:
+                # Nearly every event of an answer is this one.
+                yield text_opening + encode(event.text) + text_after
+                continue
             match event:
                 case Text(piece):
                     yield opening + encode({**role, "content": piece}) + after

@@ -6,11 +6,14 @@ from typing import Protocol
 import msgspec
 
 from portal.shared.contract import Call, RawReply, Stream
+from portal.shared.decisions import Decision
+from portal.shared.model_operations import PullProgress, Vectors
 from portal.shared.models import (
     BackendStatus,
     FunctionInfo,
     Health,
     Model,
+    Persona,
     Target,
     UsageRecord,
     Workspace,
@@ -19,7 +22,7 @@ from portal.shared.turns import ModelEvent, ModelRequest, TurnEvent, TurnRequest
 
 
 class Models(Protocol):
-    """The registry: answers from memory, never waits for a backend."""
+    """The registry: answers from memory; only what says so waits for a backend."""
 
     def models(self) -> Sequence[Model]: ...
 
@@ -27,6 +30,26 @@ class Models(Protocol):
 
     def resolve(self, name: str) -> Target:
         """Say what a model name means. Raises UnknownModel, or InvalidRequest when ambiguous."""
+        ...
+
+    async def locate(self, name: str) -> Target:
+        """Say the same; right after the start, an unknown name is waited for."""
+        ...
+
+    async def embed(
+        self,
+        call: Call,
+        name: str | None,
+        texts: Sequence[str],
+        *,
+        dimensions: int | None = None,
+        background: bool = False,
+    ) -> Vectors:
+        """Turn texts into vectors; the one method here that waits.
+
+        Without a name the best embedding model that is live does it, else Portal's own (extra
+        `knowledge`). `background` work yields to people. Raises NoCapableModel when there is none.
+        """
         ...
 
 
@@ -44,7 +67,26 @@ class Gateway(Protocol):
     ) -> RawReply | Stream:
         """Pass a request on in its own dialect: every field keeps its bytes, only `model` changes.
 
-        `path` lies below the backend's `/v1`. The answer's bytes are the backend's own.
+        `path` is the backend's, as in `/v1/completions`. The answer's bytes are its own.
+        """
+        ...
+
+    async def forward(
+        self,
+        call: Call,
+        backend: str,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        media_type: str = "application/json",
+        changes: bool = False,
+    ) -> RawReply | Stream:
+        """Pass on what is no question to a model; status, headers and bytes come back as they are.
+
+        `path` is percent-encoded and may have a query. `media_type` is the body's; empty for none.
+        `changes`: the backend may have other models afterwards, which are known before the answer
+        ends. Raises UnknownModel where there is no such backend.
         """
         ...
 
@@ -53,6 +95,45 @@ class Gateway(Protocol):
     ) -> AsyncGenerator[ModelEvent, None]:
         """Ask a backend of another dialect; the events end with Finish or raise a BackendError."""
         ...
+
+
+class Routing(Protocol):
+    """Decisions, without acting on them."""
+
+    async def explain(self, call: Call, request: TurnRequest, *, ask: bool = True) -> Decision:
+        """Say which models would be tried for a turn, and why. Raises what the turn would.
+
+        `ask`: let the classifying model sort the question, where one is set.
+        """
+        ...
+
+
+class ModelAdmin(Protocol):
+    """The models on backends, as their owner manages them.
+
+    `name` is a model id; where it names no backend, the only one that can is taken. Raises
+    UnknownModel, UnsupportedField where the server cannot, and BackendError.
+    """
+
+    def pull(self, name: str) -> AsyncGenerator[PullProgress, None]:
+        """Let a backend download a model; ends when it is there."""
+        ...
+
+    async def remove(self, name: str) -> None: ...
+
+    async def load(self, name: str) -> None: ...
+
+    async def unload(self, name: str) -> None: ...
+
+    def reset_breakers(self, backend: str | None = None, model: str | None = None) -> int:
+        """Close the breakers that match; give how many were not closed."""
+        ...
+
+
+class Personas(Protocol):
+    """Ways to be spoken to, each a virtual model."""
+
+    def personas(self) -> Sequence[Persona]: ...
 
 
 class Turns(Protocol):
@@ -125,6 +206,19 @@ class Sessions(Protocol):
         ...
 
 
+class Metrics(Protocol):
+    """Figures of this process."""
+
+    def exposition(self) -> bytes:
+        """All of them, in the text format of Prometheus 0.0.4."""
+        ...
+
+
+class HasMetrics(Protocol):
+    @property
+    def metrics(self) -> Metrics: ...
+
+
 class HasModels(Protocol):
     @property
     def models(self) -> Models: ...
@@ -133,6 +227,21 @@ class HasModels(Protocol):
 class HasGateway(Protocol):
     @property
     def gateway(self) -> Gateway: ...
+
+
+class HasRouting(Protocol):
+    @property
+    def routing(self) -> Routing: ...
+
+
+class HasModelAdmin(Protocol):
+    @property
+    def model_admin(self) -> ModelAdmin: ...
+
+
+class HasPersonas(Protocol):
+    @property
+    def personas(self) -> Personas: ...
 
 
 class HasTurns(Protocol):

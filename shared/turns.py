@@ -50,7 +50,10 @@ class ApprovalAsked(msgspec.Struct, frozen=True, tag="approval_asked", tag_field
 
 
 class Notice(msgspec.Struct, frozen=True, tag="notice", tag_field="event"):
-    """Something worth telling beside the answer; `code` is stable: route, fallback, trimmed."""
+    """Something worth telling beside the answer.
+
+    `code` is stable: route, fallback, context, truncated.
+    """
 
     code: str
     text: str
@@ -123,6 +126,11 @@ class ModelRequest(msgspec.Struct, frozen=True):
     """OpenAI's object: `{"type": "json_object"}` or `{"type": "json_schema", …}`."""
     reasoning_effort: str | None = None
     parallel_tool_calls: bool | None = None
+    num_ctx: int | None = None
+    """Tokens of context that Ollama is told to serve this model with; None leaves it to it."""
+
+
+Channel = Literal["api", "web", "cli", "telegram", "slack"]
 
 
 class TurnRequest(msgspec.Struct, frozen=True):
@@ -138,3 +146,7 @@ class TurnRequest(msgspec.Struct, frozen=True):
     response_format: dict[str, Any] | None = None
     reasoning_effort: str | None = None
     parallel_tool_calls: bool | None = None
+    whole: bool = False
+    """Nothing is shown before the end, so that until then another model may take over."""
+    channel: Channel = "api"
+    """Where the answer is shown; a persona may speak otherwise there."""

@@ -11,8 +11,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
@@ -21,7 +20,7 @@ from tests.fakes.running import (
     HOST,
     START_SECONDS,
     STOP_SECONDS,
-    Program,
+    Serving,
     StartError,
     await_answer,
     clean_environment,
@@ -43,7 +42,7 @@ __all__ = [
 TRACEBACK = "Traceback (most recent call last)"
 
 
-class PortalProcess:
+class PortalProcess(Serving):
     """Portal, started as a user starts it, in a home of its own.
 
     `settings` are the tables of `portal.toml`; entries of `backends` may be fakes. By default
@@ -62,15 +61,10 @@ class PortalProcess:
         start_seconds: float = START_SECONDS,
         **settings: Any,
     ) -> None:
-        self._own_folder = None
-        if folder is None:
-            self._own_folder = tempfile.TemporaryDirectory(prefix="portal-")
-            folder = Path(self._own_folder.name)
-        self.folder = folder
-        self.config = folder / "portal.toml"
-        self.state_dir = folder / "state"
-        self.data_dir = folder / "data"
-        self.port = 0
+        super().__init__("portal", folder)
+        self.config = self.folder / "portal.toml"
+        self.state_dir = self.folder / "state"
+        self.data_dir = self.folder / "data"
         self._given_port = port or settings.get("server", {}).get("port")
         self._settings = settings
         self._command = command or (
@@ -78,9 +72,7 @@ class PortalProcess:
             *("--no-browser", "--config", "{config}"),
         )
         self._start_seconds = start_seconds
-        self._program = Program(folder / "log")
-        self._client: httpx.Client | None = None
-        self.env = clean_environment(folder) | {
+        self.env = clean_environment(self.folder) | {
             "PORTAL_DATA_DIR": str(self.data_dir),
             "PORTAL_STATE_DIR": str(self.state_dir),
             **(env or {}),
@@ -91,38 +83,15 @@ class PortalProcess:
             self.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @property
-    def url(self) -> str:
-        """Where it serves, without a path."""
-        return f"http://{HOST}:{self.port}"
-
     @property
     def pid(self) -> int:
         """The id of the process that was started."""
         return self._program.pid
 
     @property
-    def alive(self) -> bool:
-        """Whether its process runs."""
-        return self._program.alive
-
-    @property
     def client(self) -> httpx.Client:
         """A client of its address that no proxy variable diverts."""
-        if self._client is None:
-            self._client = httpx.Client(base_url=self.url, trust_env=False, timeout=60)
-        return self._client
+        return self._client_of(self.port, 60)
 
     def start(self, *, ready: bool = True) -> None:
         """Start it, again after a stop too, and wait until `/health/ready` is 200."""
@@ -207,14 +176,7 @@ class PortalProcess:
             if self._program.alive:
                 self._program.terminate()
         finally:
-            self._program.clear()
-            if self._own_folder is not None:
-                self._own_folder.cleanup()
-
-    def _close_client(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+            super().close()
 
 
 def end_and_inspect(portal: PortalProcess, *, traceback_allowed: bool = False) -> list[str]:

@@ -52,9 +52,11 @@ def refused(answer: httpx.Response) -> bool:
     """Tell whether it was turned away for who it is."""
     if answer.status_code not in (401, 403):
         return False
-    return bool(answer.headers["content-type"] == "application/json") and answer.json()["error"][
-        "code"
-    ] in ("invalid_api_key", "forbidden")
+    if answer.headers["content-type"] != "application/json":
+        return False
+    error = answer.json()["error"]
+    # Ollama's errors are a sentence, without a code.
+    return isinstance(error, str) or error["code"] in ("invalid_api_key", "forbidden")
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=IDS)

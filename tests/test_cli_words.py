@@ -11,7 +11,7 @@ from portal.runtime.cli.serving import has_browser
 from portal.runtime.cli.terminal import Terminal, clean, duration, table
 from portal.runtime.cli.weights import offer
 from portal.runtime.ops import logs, schema
-from portal.runtime.routing.candidates import Candidate
+from portal.shared.decisions import Candidate
 from portal.shared.models import BackendStatus
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -12,6 +11,8 @@ from hypothesis import strategies as st
 
 from portal.runtime.backends import ollama_dialect, openai_dialect
 from portal.runtime.backends.failures import message_in
+from portal.runtime.backends.http_backend import EventReader
+from portal.runtime.backends.tolerant import count_in_words
 from portal.shared.errors import BackendBroken, BackendRefused, InvalidRequest
 from portal.shared.messages import ImagePart, Message, TextPart, ToolCallPart
 from portal.shared.turns import (
@@ -45,20 +46,24 @@ def ollama(asked: ModelRequest) -> dict[str, Any]:
     return msgspec.json.decode(ollama_dialect.encode_request(asked), type=dict[str, Any])
 
 
-async def feed(*pieces: bytes) -> AsyncIterator[bytes]:
-    """Be a body in these slices."""
+def read(reader: EventReader, *pieces: bytes) -> list[ModelEvent]:
+    """Read a body in these slices, up to its end as the backend does."""
+    events: list[ModelEvent] = []
     for piece in pieces:
-        yield piece
+        events += reader.feed(piece)
+        if reader.done:
+            break
+    return events + reader.end()
 
 
-async def from_openai(*pieces: bytes) -> list[ModelEvent]:
+def from_openai(*pieces: bytes) -> list[ModelEvent]:
     """Decode SSE."""
-    return [event async for event in openai_dialect.decode_events(feed(*pieces), "b")]
+    return read(openai_dialect.EventReader("b"), *pieces)
 
 
-async def from_ollama(*pieces: bytes) -> list[ModelEvent]:
+def from_ollama(*pieces: bytes) -> list[ModelEvent]:
     """Decode NDJSON."""
-    return [event async for event in ollama_dialect.decode_events(feed(*pieces), "b")]
+    return read(ollama_dialect.EventReader("b"), *pieces)
 
 
 def sse(*objects: Any, done: bool = True) -> bytes:
@@ -99,6 +104,12 @@ def test_ollama_is_sent_every_sampling_field_as_an_option() -> None:
         "presence_penalty": 0.1,
         "frequency_penalty": 0.2,
     }
+
+
+def test_a_context_is_told_to_ollama_alone() -> None:
+    asked = request(num_ctx=8192)
+    assert ollama(asked)["options"] == {"num_ctx": 8192}
+    assert "num_ctx" not in str(openai(asked))
 
 
 def test_what_was_not_asked_for_is_not_sent() -> None:
@@ -193,7 +204,7 @@ def test_reasoning_effort_switches_ollamas_thinking() -> None:
 
 
 async def test_openai_deltas_become_events() -> None:
-    events = await from_openai(
+    events = from_openai(
         sse(
             delta(role="assistant", content=""),
             delta(reasoning_content="hm"),
@@ -229,7 +240,7 @@ async def test_ollama_lines_become_events() -> None:
         {"message": {"content": ""}, "done": True, "prompt_eval_count": 3, "eval_count": 4},
     ]
     body = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
-    events = await from_ollama(body)
+    events = from_ollama(body)
     call = events[2]
     assert isinstance(call, ToolCall)
     assert call.id.startswith("call_")
@@ -243,13 +254,13 @@ async def test_ollama_lines_become_events() -> None:
 
 
 async def test_a_length_stop_is_told_by_both() -> None:
-    assert (await from_openai(sse(delta("length", content="x"))))[-1] == Finish("length")
+    assert (from_openai(sse(delta("length", content="x"))))[-1] == Finish("length")
     line = b'{"message":{"content":"x"},"done":true,"done_reason":"length"}\n'
-    assert (await from_ollama(line))[-1] == Finish("length")
+    assert (from_ollama(line))[-1] == Finish("length")
 
 
 async def test_openai_streams_without_done_but_with_a_reason_are_whole() -> None:
-    assert await from_openai(sse(delta("stop", content="x"), done=False)) == [
+    assert from_openai(sse(delta("stop", content="x"), done=False)) == [
         Text("x"),
         Finish("stop"),
     ]
@@ -257,7 +268,7 @@ async def test_openai_streams_without_done_but_with_a_reason_are_whole() -> None
 
 async def test_openai_streams_whose_last_event_lacks_its_line_end_are_whole() -> None:
     body = sse(delta(content="x"), done=False) + b"data: [DONE]"
-    assert await from_openai(body) == [Text("x"), Finish("stop")]
+    assert from_openai(body) == [Text("x"), Finish("stop")]
 
 
 @pytest.mark.parametrize(
@@ -273,7 +284,7 @@ async def test_openai_streams_whose_last_event_lacks_its_line_end_are_whole() ->
 )
 async def test_cut_and_malformed_openai_streams_are_broken(body: bytes) -> None:
     with pytest.raises(BackendBroken):
-        await from_openai(body)
+        from_openai(body)
 
 
 @pytest.mark.parametrize(
@@ -282,19 +293,19 @@ async def test_cut_and_malformed_openai_streams_are_broken(body: bytes) -> None:
 )
 async def test_cut_and_malformed_ollama_streams_are_broken(body: bytes) -> None:
     with pytest.raises(BackendBroken):
-        await from_ollama(body)
+        from_ollama(body)
 
 
 async def test_an_error_within_a_stream_is_the_backends_own() -> None:
     with pytest.raises(BackendRefused, match="out of memory"):
-        await from_ollama(b'{"error":"out of memory"}\n')
+        from_ollama(b'{"error":"out of memory"}\n')
     with pytest.raises(BackendRefused, match="overloaded"):
-        await from_openai(sse({"error": {"message": "overloaded"}}))
+        from_openai(sse({"error": {"message": "overloaded"}}))
 
 
 async def test_an_ollama_line_without_its_line_end_still_counts() -> None:
     body = b'{"message":{"content":"x"},"done":false}\n{"message":{},"done":true}'
-    assert (await from_ollama(body))[-1] == Finish("stop")
+    assert (from_ollama(body))[-1] == Finish("stop")
 
 
 @given(
@@ -305,7 +316,7 @@ async def test_slices_never_change_the_text(texts: list[str], places: list[int])
     body = sse(*(delta(content=text) for text in texts), delta("stop"))
     edges = sorted({0, len(body), *(place for place in places if place < len(body))})
     pieces = [body[a:b] for a, b in itertools.pairwise(edges)]
-    events = await from_openai(*pieces)
+    events = from_openai(*pieces)
     assert [event.text for event in events if isinstance(event, Text)] == texts
 
 
@@ -313,7 +324,7 @@ async def test_slices_never_change_the_text(texts: list[str], places: list[int])
 async def test_any_bytes_end_as_events_or_a_backend_error(body: bytes) -> None:
     for decode in (from_openai, from_ollama):
         with contextlib.suppress(BackendBroken, BackendRefused):
-            assert isinstance((await decode(body))[-1], Finish)
+            assert isinstance((decode(body))[-1], Finish)
 
 
 @pytest.mark.parametrize(
@@ -336,4 +347,15 @@ def test_error_bodies_of_any_shape_are_read(body: bytes, said: str) -> None:
     ("count", "said"), [(135_000_000, "135M"), (7_600_000_000, "7.6B"), (0, None), (None, None)]
 )
 def test_parameters_are_written_as_people_do(count: int | None, said: str | None) -> None:
-    assert openai_dialect.count_in_words(count) == said
+    assert count_in_words(count) == said
+
+
+def test_what_came_before_a_fault_is_told_first() -> None:
+    for reader, text in (
+        (openai_dialect.EventReader("b"), sse(delta(content="x"), done=False) + b"data: no\n\n"),
+        (ollama_dialect.EventReader("b"), b'{"message":{"content":"x"},"done":false}\nno\n'),
+    ):
+        assert reader.feed(text) == [Text("x")]
+        assert reader.done
+        with pytest.raises(BackendBroken):
+            reader.end()

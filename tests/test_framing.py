@@ -75,3 +75,12 @@ def test_an_endless_event_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     found.feed(b"data: " + b"x" * 80 + b"\n")
     with pytest.raises(BackendBroken, match="more than"):
         found.feed(b"data: " + b"x" * 80 + b"\n")
+
+
+@pytest.mark.parametrize("begun", [b"data: a\n", b"data", b": c"])
+def test_a_plain_event_behind_one_that_has_begun_does_not_overtake_it(begun: bytes) -> None:
+    found, whole = Events(), Events()
+    assert found.feed(b"data: first\n\n") == [b"first"]
+    assert found.feed(begun) == []
+    assert found.feed(b"data: b\n\n") == whole.feed(begun + b"data: b\n\n")
+    assert found.feed(b"data: last\n\n") == [b"last"]

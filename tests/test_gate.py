@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from portal.runtime.hosts.gate import EVERYTHING, LOCAL, STRANGER, Gate, Head, check_media_type
+from portal.runtime.hosts.gate import (
+    EVERYTHING,
+    LOCAL,
+    STRANGER,
+    Gate,
+    Head,
+    Headers,
+    check_media_type,
+)
 from portal.runtime.ops import schema
 from portal.shared.contract import Caller, Scope
 from portal.shared.errors import Forbidden, Unauthenticated, WrongMediaType
@@ -212,3 +220,13 @@ def test_a_tools_body_may_have_any_type() -> None:
     check_media_type("GET", {"origin": "http://127.0.0.1:8081"})
     json = {"sec-fetch-mode": "cors", "content-length": "2"}
     check_media_type("POST", {**json, "content-type": "Application/JSON; charset=utf-8"})
+
+
+def test_headers_are_text_in_lower_case_and_repeated_ones_are_joined() -> None:
+    headers = Headers([(b"accept", b"a"), (b"x-name", b"J\xfcrgen"), (b"accept", b"b")])
+    assert dict(headers) == {"accept": "a, b", "x-name": "J\xfcrgen"}
+    assert (headers["accept"], headers.get("x-name"), len(headers)) == ("a, b", "J\xfcrgen", 2)
+    assert (headers.get("host"), headers.get("host", "")) == (None, "")
+    assert "accept" in headers
+    assert "\u20ac" not in headers
+    assert headers.get("\u20ac") is None

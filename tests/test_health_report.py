@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from portal.runtime.backends.embedded_server import NO_EXTRA, NO_WEIGHTS, SWITCHED_OFF
 from portal.runtime.ops.health import find_problems
 from portal.shared.models import BackendStatus
 
@@ -17,8 +20,8 @@ def test_a_live_backend_with_models_is_no_problem() -> None:
 
 
 def test_a_dead_backend_is_a_problem_even_when_another_answers() -> None:
-    found = find_problems([backend(), backend("b", "dead", error="refused")])
-    assert found == ["The backend b is down: refused"]
+    found = find_problems([backend(), backend("b", "dead", error="It refused.")])
+    assert found == ["The backend b is down. It refused."]
 
 
 def test_a_neighbour_that_is_absent_is_no_problem() -> None:
@@ -38,6 +41,13 @@ def test_a_missing_embedded_model_matters_only_when_nothing_else_answers() -> No
     missing = backend("embedded", "absent", kind="embedded", models=0, error="Install it.")
     assert find_problems([backend(), missing]) == []
     assert find_problems([missing]) == ["No model can answer. Install it."]
+
+
+@pytest.mark.parametrize("reason", [NO_EXTRA, NO_WEIGHTS, SWITCHED_OFF])
+def test_why_the_embedded_model_is_missing_is_a_sentence_of_its_own(reason: str) -> None:
+    missing = backend("embedded", "absent", kind="embedded", models=0, error=reason)
+    (problem,) = find_problems([missing])
+    assert all(sentence[0].isupper() for sentence in problem.split(". "))
 
 
 def test_nothing_at_all_is_a_problem() -> None:

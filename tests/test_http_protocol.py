@@ -344,3 +344,62 @@ async def test_a_body_that_was_not_asked_for_is_not_waited_for(tmp_path: Path) -
         assert (await connection.answer())[0] == 100
         await connection.send(b"12345")
         assert (await connection.answer())[::2] == (200, b"12345")
+
+
+async def test_a_client_of_http_1_0_is_told_the_end_by_the_end_of_the_connection(
+    tmp_path: Path,
+) -> None:
+    slow = Slow()
+    slow.go_on.set()
+    async with serving(tmp_path, slow.function, echo("GET")) as served:
+        connection = await served.connect(b"GET /slow HTTP/1.0\r\nhost: localhost\r\n\r\n")
+        head, _, body = (await connection.rest()).lower().partition(b"\r\n\r\n")
+        assert (b"transfer-encoding" in head, body) == (False, b"firstsecond")
+        connection = await served.connect(b"GET /x HTTP/1.0\r\nhost: localhost\r\n\r\n")
+        assert b"\r\ncontent-length: 0\r\n" in await connection.rest()
+
+
+def with_header(name: bytes, value: bytes) -> Function:
+    """Make a function whose stream of `longer` has this header."""
+
+    async def items() -> AsyncIterator[bytes]:
+        yield b"longer"
+
+    async def handle(request: Any, context: Any) -> Stream:
+        return Stream(items(), headers=((name, value),))
+
+    return function("/x", handle)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"x-split", b"a\r\nset-cookie: b"),
+        (b"x-nul", b"a\x00"),
+        (b"x\r\nset-cookie", b"b"),
+    ],
+)
+async def test_a_header_that_would_not_stay_on_its_line_is_an_error(
+    tmp_path: Path, name: bytes, value: bytes
+) -> None:
+    async with serving(tmp_path, with_header(name, value)) as served:
+        connection = await served.connect(GET)
+        status, head, _ = await connection.answer()
+        assert (status, b"set-cookie" in head) == (500, False)
+
+
+async def test_a_body_longer_than_its_head_says_is_cut(tmp_path: Path) -> None:
+    async with serving(tmp_path, with_header(b"content-length", b"3")) as served:
+        connection = await served.connect(GET)
+        assert b"longer" not in await connection.rest()
+
+
+async def test_a_body_that_comes_while_its_client_is_asked_for_more_is_whole(
+    tmp_path: Path,
+) -> None:
+    head = request_bytes("POST", "/x", "transfer-encoding: chunked")
+    chunks = [b"%x\r\n%b\r\n" % (size, b"y" * size) for size in (1, 40_000, 7, 70_000, 300_000)]
+    async with serving(tmp_path, echo()) as served:
+        connection = await served.connect(head, *chunks, b"0\r\n\r\n", GET.replace(b"GET", b"PUT"))
+        assert (await connection.answer())[::2] == (200, b"y" * 410_008)
+        assert (await connection.answer())[0] == 405

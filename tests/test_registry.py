@@ -1,17 +1,18 @@
-"""What model names mean, and who may answer a workspace's turn."""
+"""What model names mean, and what is known of each model."""
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.runtime.ops import schema
-from portal.runtime.routing.candidates import billions, may_chat, rank
 from portal.runtime.routing.registry import Registry
-from portal.shared.errors import InvalidRequest, UnknownModel
-from portal.shared.models import BackendKind, Model
+from portal.shared.errors import ConfigurationError, InvalidRequest, UnknownModel
+from portal.shared.models import BackendKind, Model, Persona, Workspace
 
 
 class Known:
@@ -21,26 +22,22 @@ class Known:
         self.name = name
         self.kind = kind
         self.available = live
-        self._models = tuple(Model(name, model, kind) for model in models)
+        self.told = tuple(Model(name, model, kind) for model in models)
 
     def models(self) -> Sequence[Model]:
-        return self._models
+        return self.told
 
 
-def registry(*backends: Known, **workspaces: schema.Workspace) -> Registry:
+def settings(**sections: Any) -> schema.Settings:
+    return schema.Settings(data_dir=Path("data"), state_dir=Path("state"), **sections)
+
+
+def registry(
+    *backends: Known, memory: int | None = None, **workspaces: schema.Workspace
+) -> Registry:
     """Make a registry that has seen these backends."""
-    return Registry(backends, workspaces)  # type: ignore[arg-type]  # only what is looked at
-
-
-def answers(found: Registry, workspace: schema.Workspace | None = None) -> list[str]:
-    """Name who may answer, in order."""
-    ranked = rank(
-        workspace or schema.Workspace(),
-        found.models(),
-        found.resolve,
-        lambda name: found.backends[name].available,
-    )
-    return [f"{each.backend}/{each.model}" for each in ranked]
+    made = settings(workspaces=workspaces)
+    return Registry(backends, made, memory=memory)  # type: ignore[arg-type]  # what is looked at
 
 
 def test_a_full_id_names_one_model() -> None:
@@ -90,7 +87,7 @@ def test_malformed_names_are_unknown_models(name: str) -> None:
 
 def test_a_workspace_is_listed_and_wins_over_a_model_of_its_name() -> None:
     found = registry(Known("a", "ollama", "auto", "mine"), mine=schema.Workspace(description="d"))
-    assert [workspace.id for workspace in found.workspaces()] == ["auto", "mine"]
+    assert [workspace.id for workspace in found.workspaces()][::5] == ["auto", "mine"]
     assert found.resolve("auto").workspace is not None
     assert found.resolve("mine").workspace is not None
     assert found.resolve("a/mine").workspace is None
@@ -104,51 +101,72 @@ def test_any_name_is_a_target_or_a_clear_refusal(name: str) -> None:
         assert target.workspace is not None or target.backend in ("a", "b")
 
 
-def test_the_largest_live_model_answers_first_and_the_embedded_one_last() -> None:
-    found = registry(
-        Known("embedded", "embedded", "big-70b"),
-        Known("a", "ollama", "small-1.5b", "large-14b"),
-        Known("b", "openai", "mid-7b"),
-    )
-    assert answers(found) == ["a/large-14b", "b/mid-7b", "a/small-1.5b", "embedded/big-70b"]
+def test_the_shipped_workspaces_come_first_and_settings_change_only_what_they_say() -> None:
+    own = schema.Workspace(temperature=0.9)
+    backend = Known("a", "ollama", "m")
+    found = Registry([backend], settings(workspaces={"auto-coding": own}))  # type: ignore[list-item]
+    assert [each.id for each in found.workspaces()] == [
+        "auto",
+        "auto-coding",
+        "auto-reasoning",
+        "auto-fast",
+        "auto-vision",
+    ]
+    coding = found.profile("auto-coding")
+    assert (coding.temperature, coding.prefer) == (0.9, ("code",))
+    assert found.profile("auto-vision").require == ("vision",)
 
 
-def test_dead_backends_do_not_answer() -> None:
-    found = registry(Known("a", "ollama", "m-70b", live=False), Known("b", "openai", "m2-1b"))
-    assert answers(found) == ["b/m2-1b"]
+def test_a_persona_stands_on_its_workspace_and_is_named_with_its_prefix() -> None:
+    found = registry(Known("a", "ollama", "m"), coder=schema.Workspace(system="Base.", model="m"))
+    found.set_personas([Persona("poet", "Poet", "Rhymes.", "Rhyme.", workspace="coder")])
+    assert found.resolve("persona/poet").workspace == Workspace("persona/poet", "Rhymes.")
+    profile = found.profile("persona/poet")
+    assert (profile.system, profile.model) == ("Base.\n\nRhyme.", "m")
+    found.set_personas([])
+    with pytest.raises(UnknownModel):
+        found.resolve("persona/poet")
 
 
-def test_models_that_only_embed_do_not_answer() -> None:
-    found = registry(Known("a", "ollama", "nomic-embed-text:latest", "bge-m3", "chat-1b"))
-    assert answers(found) == ["a/chat-1b"]
+def test_a_persona_on_an_unknown_workspace_is_refused_and_those_before_stay() -> None:
+    found = registry(Known("a", "ollama", "m"))
+    found.set_personas([Persona("poet", "Poet", "Rhymes.", "Rhyme.")])
+    with pytest.raises(ConfigurationError, match="'nowhere', which does not exist"):
+        found.set_personas([Persona("poet", "Poet", "", "Rhyme.", workspace="nowhere")])
+    assert [each.id for each in found.personas()] == ["poet"]
 
 
-def test_a_workspaces_own_model_comes_first_then_its_fallbacks_even_when_they_look_dead() -> None:
-    found = registry(
-        Known("a", "ollama", "one-1b", "two-70b"), Known("b", "openai", "three", live=False)
-    )
-    workspace = schema.Workspace(model="one-1b", fallback=("b/three",))
-    assert answers(found, workspace) == ["a/one-1b", "b/three", "a/two-70b"]
+def test_what_the_server_does_not_tell_comes_from_hints_and_is_marked() -> None:
+    found = registry(Known("a", "ollama", "qwen2.5-coder:7b"))
+    model = found.find("a", "qwen2.5-coder:7b")
+    assert model is not None
+    assert "code" in (model.capabilities or ())
+    assert "capabilities" in model.guessed
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters", "size"),
-    [
-        ("qwen2.5:7b", None, 7),
-        ("Llama-3.1-8B-Instruct", None, 8),
-        ("smollm2-135m-instruct", None, 0.135),
-        ("phi3.5", None, 0),
-        ("mixtral-8x7b", None, 0),
-        ("anything", "7.6B", 7.6),
-        ("qwen2.5-coder:1.5b-instruct-q4_K_M", None, 1.5),
-    ],
-)
-def test_the_size_is_read_from_what_is_known(
-    name: str, parameters: str | None, size: float
-) -> None:
-    assert billions(Model("a", name, "ollama", parameters=parameters)) == pytest.approx(size)
+def test_settings_say_what_a_model_can_do_and_how_large_its_window_is() -> None:
+    facts = schema.ModelFacts("a/*", capabilities=("general", "vision"), context_window=9000)
+    backend = Known("a", "ollama", "mystery")
+    found = Registry([backend], settings(models=(facts,)))  # type: ignore[list-item]
+    model = found.find("a", "mystery")
+    assert model is not None
+    assert model.capabilities == ("general", "vision")
+    assert model.served_window == 9000
 
 
-def test_a_bert_family_does_not_chat() -> None:
-    assert not may_chat(Model("a", "my-model", "ollama", family="nomic-bert"))
-    assert may_chat(Model("a", "robert-7b", "ollama"))
+def test_an_ollama_model_is_served_with_the_window_that_fits_the_memory() -> None:
+    told = Model("a", "m", "ollama", context_window=131072, size_bytes=4 << 30, kv_bytes=131072)
+    backend = Known("a", "ollama")
+    backend.told = (told,)
+    windows = []
+    for gib in (10, 64):
+        model = registry(backend, memory=gib << 30).find("a", "m")
+        assert model is not None
+        windows.append(model.served_window)
+    assert windows == [8192, 32768]
+
+
+def test_a_vanished_model_does_not_make_a_name_ambiguous() -> None:
+    one, other = Known("a", "ollama", "m"), Known("b", "openai")
+    other.told = (Model("b", "m", "openai", gone=True),)
+    assert registry(one, other).resolve("m").backend == "a"

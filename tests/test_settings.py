@@ -207,6 +207,34 @@ def test_lists_are_separated_by_commas_or_json(cwd: Path, home: Path) -> None:
         assert settings.server.allowed_hosts == ("a.lan", "b.lan")
 
 
+def test_lists_of_words_and_of_tables_come_by_variable_as_by_file(cwd: Path, home: Path) -> None:
+    (cwd / "portal.toml").write_text(
+        '[routing]\nstrategy = "quality"\n'
+        '[[models]]\nname = "*/qwen*"\ncapabilities = ["code", "math"]\nspeed = "fast"\n'
+        '[[rules]]\nname = "sql"\npattern = \'\\bselect\\b\'\ntarget = "auto-coding"\n'
+        '[workspaces.auto-vision]\nstrategy = "speed"\nrequire = ["vision"]\n',
+        encoding="utf-8",
+    )
+    by_file = read(cwd, home).settings
+    assert by_file.models == (
+        schema.ModelFacts(name="*/qwen*", capabilities=("code", "math"), speed="fast"),
+    )
+    assert by_file.rules == (schema.Rule(name="sql", pattern=r"\bselect\b", target="auto-coding"),)
+    assert by_file.workspaces["auto-vision"].require == ("vision",)
+    (cwd / "portal.toml").unlink()
+    environ = {
+        "PORTAL_ROUTING__STRATEGY": "quality",
+        "PORTAL_MODELS": '[{"name": "*/qwen*", "capabilities": ["code", "math"], "speed": "fast"}]',
+        "PORTAL_RULES": r'[{"name": "sql", "pattern": "\\bselect\\b", "target": "auto-coding"}]',
+        "PORTAL_WORKSPACES__AUTO_VISION__STRATEGY": "speed",
+        "PORTAL_WORKSPACES__AUTO_VISION__REQUIRE": "vision",
+    }
+    by_variable = read(cwd, home, environ)
+    assert by_variable.settings == by_file
+    assert by_variable.places["models[*/qwen*].capabilities"] == "PORTAL_MODELS"
+    assert by_variable.places["rules[sql].priority"] == "default"
+
+
 def test_backends_from_a_variable_replace_those_of_the_file(cwd: Path, home: Path) -> None:
     (cwd / "portal.toml").write_text(
         '[[backends]]\nname = "old"\nkind = "ollama"\nurl = "http://old"\n', encoding="utf-8"

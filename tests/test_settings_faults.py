@@ -28,6 +28,8 @@ def faults(
 
 
 BACKEND = '[[backends]]\nname = "a"\nkind = "ollama"\nurl = "http://a"\n'
+RULE = "[[rules]]\nname = 'a'\npattern = 'p'\ntarget = 't'\n"
+MODEL = "[[models]]\nname = 'a/b'\n"
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,10 @@ BACKEND = '[[backends]]\nname = "a"\nkind = "ollama"\nurl = "http://a"\n'
         ("[server]\nbody_seconds = nan", "server.body_seconds is nan, expected a number above 0"),
         ("[server]\nbody_seconds = inf", "server.body_seconds is inf, expected a number above 0"),
         ("[server]\nallowed_hosts = 'a'", 'allowed_hosts is "a", expected a list of texts'),
-        ("[server]\nallowed_hosts = ['https://a']", "allowed_hosts is a list, expected host names"),
+        (
+            "[server]\nallowed_hosts = ['https://a']",
+            'allowed_hosts is ["https://a"], expected host',
+        ),
         ("[server]\nhost = 'http://a'", 'host is "http://a", expected an address or host name'),
         ("[server]\nhost = 'localhost:80'", "expected an address or host name alone"),
         ("[server]\nhost = ''", 'server.host is "", expected an address or host name'),
@@ -110,6 +115,92 @@ def test_a_wrong_file_gives_one_line_that_names_place_and_remedy(
 
 
 @pytest.mark.parametrize(
+    ("toml", "line"),
+    [
+        (
+            "[routing]\nstrategy = 'best'",
+            'is "best", expected "auto", "balanced", "cost_optimized"',
+        ),
+        ("[routing]\nconnect_retries = 11", "is 11, expected a whole number from 0 to 10"),
+        ("[routing]\nclassifier_model = ' '", 'is " ", expected text that is not blank'),
+        ("[breaker]\nhalf_open = 0", "half_open is 0, expected a whole number ≥ 1"),
+        (
+            "[breaker]\nmax_recovery_seconds = 5",
+            "max_recovery_seconds is 5, expected at least breaker.recovery_seconds, which is 15",
+        ),
+        (
+            "[breaker]\nrecovery_seconds = 400",
+            "recovery_seconds is 400, expected at most breaker.max_recovery_seconds, which is 300",
+        ),
+        (
+            "[breaker]\nrecovery_seconds = 2\nmax_recovery_seconds = 1.5",
+            "max_recovery_seconds is 1.5, expected at least breaker.recovery_seconds, which is 2",
+        ),
+        ("[load]\nqueue = -1", "load.queue is -1, expected a whole number ≥ 0"),
+        (BACKEND + "priority = -101", "priority is -101, expected a whole number from -100 to 100"),
+        (BACKEND + "pool_seconds = 0", "pool_seconds is 0, expected a number above 0"),
+        (BACKEND + "ca_file = 5", "ca_file is 5, expected a path"),
+        (MODEL + "capabilities = 'code'", 'is "code", expected a list of "code", "embedding"'),
+        (
+            MODEL + "capabilities = ['vison']",
+            'capabilities is ["vison"], expected a list of "code"',
+        ),
+        (MODEL + "capabilities = [1]", 'capabilities is a list, expected a list of "code"'),
+        (MODEL + "speed = 'quick'", 'speed is "quick", expected "fast", "medium" or "slow"'),
+        (MODEL + "cost = -1", "models[a/b].cost is -1, expected a number ≥ 0"),
+        (MODEL + "quality = 101", "quality is 101, expected a whole number from 0 to 100"),
+        (MODEL * 2, '2 models are named "a/b", expected a name of its own for each'),
+        (MODEL.replace("a/b", ""), 'models[#1].name is "", expected `<backend>/<model>`'),
+        (MODEL.replace("a/b", "qwen3"), "expected `<backend>/<model>`, such as ollama/qwen3:8b"),
+        ("[[models]]\ncost = 1", "models[#1].name is missing, expected text"),
+        (RULE * 3, '3 rules are named "a", expected a name of its own for each'),
+        (RULE.replace("'a'", "'A'"), 'rules[A].name is "A", expected a name of small letters'),
+        (RULE.replace("'t'", "''"), 'rules[a].target is "", expected text that is not blank'),
+        (RULE.replace("'p'", "' '"), 'rules[a].pattern is " ", expected a regular expression'),
+        (
+            RULE.replace("'p'", "'what?(drop|'"),
+            'is "what?(drop|", expected a regular expression, but it breaks at character 6: ',
+        ),
+        (
+            RULE.replace("'p'", "'a@(?L)'"),
+            'pattern is "a@(?L)", expected a regular expression, but',
+        ),
+        (RULE.replace("'p'", "'a{9999999999}'"), "but it breaks: the repetition number is too"),
+        (RULE.replace("'p'", f"'{'(' * 9999}'"), "expected a regular expression"),
+        (RULE + "priority = 1.5", "rules[a].priority is 1.5, expected a whole number"),
+        (RULE + "priority = -99999999999", "expected a whole number, at least -2147483647"),
+        (RULE + "targets = 1", "rules[a]: unknown key targets; did you mean rules.target?"),
+        ("[rules]\nname = 'a'", "rules is a table, expected a list of tables"),
+        ("[workspaces.a]\nmodel = ' '", 'workspaces.a.model is " ", expected text that is not'),
+        ("[workspaces.a]\nfallback = ['b', '']", 'fallback is ["b", ""], expected texts that are'),
+        ("[workspaces.a]\ntrim = 'newest'", 'trim is "newest", expected "never" or "oldest"'),
+        ("[workspaces.a]\nrequire = ['embedding']", 'is ["embedding"], expected what a model can'),
+        ("[workspaces.a]\nprefer = ['embedding']", 'in a chat, and so without "embedding"'),
+        ("[workspaces.'a/b']", 'workspaces."a/b": the id is not allowed, expected a name of small'),
+        ("[workspaces.'a;b']", 'workspaces."a;b": the id is not allowed, expected a name of small'),
+        ("[workspaces.'..']", 'workspaces."..": the id is not allowed, expected a name of small'),
+        ("[workspaces.'-']", "workspaces.-: the id is not allowed, expected a name of small"),
+    ],
+)
+def test_a_wrong_way_to_route_gives_one_line_that_names_place_and_remedy(
+    tmp_path: Path, toml: str, line: str
+) -> None:
+    said = faults(tmp_path, toml)
+    assert len(said) == 1, said
+    assert line in said[0]
+    assert said[0].startswith("portal.toml: ")
+
+
+@pytest.mark.parametrize(
+    "pattern", ["[[a]", "a|", "(?i:x)", r"\b(select|insert)\b", "[a-z&&x]", "ü+", ".*"]
+)
+def test_a_pattern_that_python_reads_is_taken(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "portal.toml").write_text(RULE.replace("'p'", f"'{pattern}'"), encoding="utf-8")
+    loaded = load(environ={"HOME": str(tmp_path)}, cwd=tmp_path)
+    assert loaded.settings.rules[0].pattern == pattern
+
+
+@pytest.mark.parametrize(
     ("name", "value", "line"),
     [
         ("PORTAL_SERVER__PORT", "http", 'is "http", expected a whole number from 0 to 65535'),
@@ -128,6 +219,29 @@ def test_a_wrong_file_gives_one_line_that_names_place_and_remedy(
         ("PORTAL_WORKSPACES", "[]", "is text, expected a JSON object of tables by id"),
         ("PORTAL_WORKSPACES", '{"a": 1}', ": workspaces.a is a number, expected a table"),
         ("PORTAL_WORKSPACES__AUTO__MAX_TOKENS", "0", 'is "0", expected a whole number ≥ 1'),
+        ("PORTAL_ROUTING__STRATEGY", "best", 'is "best", expected "auto", "balanced",'),
+        ("PORTAL_BREAKER__RECOVERY_SECONDS", "400", "is 400, expected at most breaker.max_recov"),
+        (
+            "PORTAL_WORKSPACES__A__REQUIRE",
+            "code,vison",
+            'is "code,vison", expected a list of "code"',
+        ),
+        ("PORTAL_WORKSPACES__A__REQUIRE", "vison", '"vision": JSON, or separated by commas'),
+        (
+            "PORTAL_WORKSPACES__A__REQUIRE",
+            '["embedding"]',
+            "expected what a model can do in a chat",
+        ),
+        ("PORTAL_WORKSPACES__A__TRIM", "x", 'is "x", expected "never" or "oldest"'),
+        ("PORTAL_RULES", "secret", "is text, expected a JSON list of objects"),
+        ("PORTAL_RULES", '[{"name": "a", "pattern": "("}]', "[a].target is missing, expected text"),
+        (
+            "PORTAL_RULES",
+            '[{"name": "a", "pattern": "("}]',
+            '[a].pattern is "(", expected a regular',
+        ),
+        ("PORTAL_MODELS", '[{"name": "a/b", "quality": "9"}]', '[a/b].quality is "9", expected a'),
+        ("PORTAL_MODELS", '[{"name": "a/b"}, {"name": "a/b"}]', ': 2 models are named "a/b", exp'),
         ("PORTAL_CONFIG", "gone.toml", " names"),
         ("OLLAMA_HOST", "ftp://a", 'is "ftp://a", expected an address such as 127.0.0.1:11434'),
         ("OLLAMA_HOST", "http://u:secret@a:1", 'is "http://****@a:1", expected an address'),

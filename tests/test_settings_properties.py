@@ -3,11 +3,12 @@
 import datetime as dt
 import json
 import math
+import re
 import string
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +21,7 @@ from portal.runtime.ops.ollama_host import parse
 from portal.runtime.ops.settings import load
 from portal.runtime.ops.toml_text import toml_key, toml_value
 from portal.shared.errors import ConfigurationError
+from portal.shared.models import Capability
 
 fuzz = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -89,7 +91,7 @@ def toml(value: Any) -> str:
     match value:
         case dict():
             return "{" + ", ".join(f"{toml_key(k)} = {toml(v)}" for k, v in value.items()) + "}"
-        case list():
+        case list() | tuple():
             return "[" + ", ".join(toml(item) for item in value) + "]"
         case float() if not math.isfinite(value):
             return str(value)
@@ -130,6 +132,7 @@ line = st.text(
 names = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=8)
 tokens = st.text(string.ascii_letters + string.digits, min_size=1, max_size=30)
 strong = st.uuids().map(lambda made: f"k-{made.hex}")
+chat_capabilities = st.sampled_from([name for name in get_args(Capability) if name != "embedding"])
 SPECIAL: dict[Key, st.SearchStrategy[Any]] = {
     ("router_token",): tokens,
     ("data_dir",): names.map(lambda name: Path("/srv/data") / name),
@@ -140,7 +143,15 @@ SPECIAL: dict[Key, st.SearchStrategy[Any]] = {
     ("backends", "url"): names.map("https://{}:8000/v1".format),
     ("backends", "api_key"): tokens,
     ("backends", "name"): names.filter(lambda name: name != "embedded"),
+    ("breaker", "recovery_seconds"): st.floats(0, 300, exclude_min=True),
+    ("breaker", "max_recovery_seconds"): st.floats(15, allow_infinity=False),
+    ("models", "name"): names.map("ollama/{}*".format),
+    ("rules", "pattern"): line.map(re.escape),
+    ("workspaces", "auto", "prefer"): st.lists(chat_capabilities, max_size=3).map(tuple),
+    ("workspaces", "auto", "require"): st.lists(chat_capabilities, max_size=3).map(tuple),
 }
+NEEDS_A_FILE = {("backends", "ca_file")}
+"""What `tests/test_settings_certificates.py` tries instead."""
 
 
 def valid(key: Key, field: Field) -> st.SearchStrategy[Any]:
@@ -151,18 +162,23 @@ def valid(key: Key, field: Field) -> st.SearchStrategy[Any]:
         case inspect.BoolType():
             return st.booleans()
         case inspect.IntType(ge=low, le=high):
-            return st.integers(low, high if high is not None else 2**31 - 1)
+            largest = 2**31 - 1
+            return st.integers(-largest if low is None else low, largest if high is None else high)
         case inspect.FloatType(ge=low, gt=above, le=high):
             least = low if low is not None else above
             return st.floats(least, high, exclude_min=above is not None, allow_infinity=False)
+        case inspect.StrType(pattern=str()):
+            return names
         case inspect.StrType():
             return line
         case inspect.LiteralType(values=allowed):
             return st.sampled_from(allowed)
         case inspect.CustomType():
             return names.map(lambda name: Path("/srv") / name)
-        case inspect.VarTupleType():
+        case inspect.VarTupleType(item_type=inspect.StrType()):
             return st.lists(line, max_size=3).map(tuple)
+        case inspect.VarTupleType(item_type=inspect.LiteralType(values=allowed)):
+            return st.lists(st.sampled_from(allowed), max_size=3).map(tuple)
     raise AssertionError(f"no values for {field!r}")
 
 
@@ -221,34 +237,48 @@ def test_a_value_arrives_equal_by_file_by_variable_and_by_dotenv(
     assert by_variable.settings == by_file.settings == by_dotenv.settings
 
 
-backends = st.lists(
-    st.fixed_dictionaries(
-        {
-            name: valid(("backends", name), field)
-            for name, field in fields(layout().lists["backends"]).items()
-        }
-    ),
-    max_size=3,
-    unique_by=lambda backend: backend["name"],
+def blocks(section: str) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """Lists of tables with every required key and any of the others."""
+    known = fields(layout().lists[section])
+    values = {
+        name: valid((section, name), field)
+        for name, field in known.items()
+        if (section, name) not in NEEDS_A_FILE
+    }
+    required = {name: values.pop(name) for name, field in known.items() if field.required}
+    return st.lists(
+        st.fixed_dictionaries(required, optional=values),
+        max_size=3,
+        unique_by=lambda block: block["name"],
+    )
+
+
+@pytest.mark.parametrize("section", layout().lists)
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-@fuzz
-@given(backends)
-def test_backends_arrive_equal_by_file_and_by_variable(
-    tmp_path: Path, given_backends: list[dict[str, Any]]
+@given(data=st.data())
+def test_a_list_of_tables_arrives_equal_by_file_and_by_variable(
+    tmp_path: Path, section: str, data: st.DataObject
 ) -> None:
+    written = data.draw(blocks(section))
     environ = {"HOME": str(tmp_path)}
     config = tmp_path / "portal.toml"
-    config.write_text(f"backends = {toml(given_backends)}\n", encoding="utf-8")
-    by_file = load(environ=environ, cwd=tmp_path).settings
+    config.write_text(f"{section} = {toml(written)}\n", encoding="utf-8")
+    by_file = load(environ=environ, cwd=tmp_path)
     config.write_text("", encoding="utf-8")
-    by_variable = load(
-        environ=environ | {"PORTAL_BACKENDS": json.dumps(given_backends)}, cwd=tmp_path
-    ).settings
-    assert by_variable == by_file
-    found = [{name: getattr(b, name) for name in fields(type(b))} for b in by_file.backends]
-    assert found == given_backends
+    by_variable = load(environ=environ | {variable((section,)): json.dumps(written)}, cwd=tmp_path)
+    assert by_variable.settings == by_file.settings
+    made = getattr(by_file.settings, section)
+    found = [
+        {name: getattr(item, name) for name in block}
+        for item, block in zip(made, written, strict=True)
+    ]
+    assert found == written
+    for block in written:
+        for name in fields(layout().lists[section]):
+            place = by_file.places[f"{section}[{block['name']}].{name}"]
+            assert place == (str(config) if name in block else "default")
 
 
 @given(names)

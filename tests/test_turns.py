@@ -10,6 +10,12 @@ from tests.harness import Fake, PortalProcess
 
 ASK = [{"role": "user", "content": "hi"}]
 MODEL = "Qwen/Qwen2.5-7B-Instruct"
+OLLAMA_FIRST = {
+    "auto": {
+        "model": "ollama/deepseek-r1:8b",
+        "fallback": ["ollama/qwen2.5:7b", "ollama/llava:7b"],
+    }
+}
 
 
 def turn(portal: PortalProcess, **fields: Any) -> list[dict[str, Any]]:
@@ -21,12 +27,20 @@ def turn(portal: PortalProcess, **fields: Any) -> list[dict[str, Any]]:
     return [json.loads(event) for event in data]
 
 
-def test_auto_asks_the_largest_live_model(
+def test_auto_chooses_for_each_question_and_says_why(
     start_portal: StartPortal, ollama: Fake, openai_server: Fake
 ) -> None:
-    portal = start_portal(backends=[openai_server.backend("vllm"), ollama.backend("ollama")])
-    answer = portal.client.post("/v1/chat/completions", json={"model": "auto", "messages": ASK})
-    assert answer.headers["x-portal-route"] == "auto;ollama;deepseek-r1:8b;best live"
+    portal = start_portal(
+        routing={"strategy": "quality"},
+        backends=[openai_server.backend("vllm"), ollama.backend("ollama")],
+    )
+    question = [{"role": "user", "content": "Prove that there are infinitely many primes."}]
+    answer = portal.client.post(
+        "/v1/chat/completions", json={"model": "auto", "messages": question}
+    )
+    workspace, backend, model, reason = answer.headers["x-portal-route"].split(";")
+    assert (workspace, backend, model) == ("auto", "ollama", "deepseek-r1:8b")
+    assert "math" in reason
     assert answer.json()["model"] == "auto"
     assert ollama.requests("/api/chat")[0].json["model"] == "deepseek-r1:8b"
     assert openai_server.requests("/v1/chat/completions") == []
@@ -34,9 +48,9 @@ def test_auto_asks_the_largest_live_model(
 
 def test_a_turn_tells_its_route_text_usage_and_end(start_portal: StartPortal, ollama: Fake) -> None:
     ollama.script(reasoning=["hm"], text="Hello there")
-    portal = start_portal(backends=[ollama.backend("ollama")])
+    portal = start_portal(backends=[ollama.backend("ollama")], workspaces=OLLAMA_FIRST)
     assert turn(portal) == [
-        {"event": "notice", "code": "route", "text": "auto;ollama;deepseek-r1:8b;best live"},
+        {"event": "notice", "code": "route", "text": "auto;ollama;deepseek-r1:8b;configured"},
         {"event": "reasoning", "text": "hm"},
         {"event": "text", "text": "Hello"},
         {"event": "text", "text": " there"},
@@ -69,14 +83,19 @@ def test_a_workspaces_settings_reach_the_model(start_portal: StartPortal, ollama
     sent = ollama.requests("/api/chat")[0].json
     assert sent["model"] == "qwen2.5:7b"
     assert sent["messages"][0] == {"role": "system", "content": "Speak like a pirate."}
+    window = sent["options"].pop("num_ctx")
     assert sent["options"] == {"temperature": 0.2, "num_predict": 5}
+    assert window in (4096, 8192, 16384, 32768)
 
 
 def test_a_failure_before_the_first_token_falls_back_to_the_next_model(
     start_portal: StartPortal, ollama: Fake, openai_server: Fake
 ) -> None:
     ollama.script(status=500, body={"error": "out of memory"})
-    portal = start_portal(backends=[ollama.backend("ollama"), openai_server.backend("vllm")])
+    portal = start_portal(
+        backends=[ollama.backend("ollama"), openai_server.backend("vllm")],
+        workspaces=OLLAMA_FIRST,
+    )
     answer = portal.client.post("/v1/chat/completions", json={"model": "auto", "messages": ASK})
     assert answer.status_code == 200
     assert answer.json()["choices"][0]["message"]["content"] == "Echo: hi"
@@ -184,7 +203,10 @@ def test_a_refusal_of_the_request_itself_is_not_tried_elsewhere(
     start_portal: StartPortal, ollama: Fake, openai_server: Fake
 ) -> None:
     ollama.script(status=400, body={"error": "bad image"})
-    portal = start_portal(backends=[ollama.backend("ollama"), openai_server.backend("vllm")])
+    portal = start_portal(
+        backends=[ollama.backend("ollama"), openai_server.backend("vllm")],
+        workspaces=OLLAMA_FIRST,
+    )
     answer = portal.client.post("/v1/chat/completions", json={"model": "auto", "messages": ASK})
     assert answer.status_code == 400
     assert "bad image" in answer.json()["error"]["message"]
@@ -196,7 +218,10 @@ def test_a_failure_after_the_first_token_is_told_and_never_restarted(
     start_portal: StartPortal, ollama: Fake, openai_server: Fake, path: str
 ) -> None:
     ollama.script(tokens=["one", " two"], cut_after=1)
-    portal = start_portal(backends=[ollama.backend("ollama"), openai_server.backend("vllm")])
+    portal = start_portal(
+        backends=[ollama.backend("ollama"), openai_server.backend("vllm")],
+        workspaces=OLLAMA_FIRST,
+    )
     body: dict[str, Any] = {"messages": ASK, "workspace": "auto"}
     if path.startswith("/v1"):
         body = {"messages": ASK, "model": "auto", "stream": True}

@@ -42,13 +42,11 @@ async def handle(request: RawRequest, context: Needs) -> ChatCompletion | RawRep
     fields = decode_json(_fields, request.body)
     # Read from the fields as they will be sent, so that duplicate keys cannot be read two ways.
     head = decode_json(_head, _encode({name: fields[name] for name in _known(fields)}))
-    target = context.models.resolve(head.model)
+    target = await context.models.locate(head.model)
     stream = bool(head.stream)
     if target.kind in PASS_THROUGH:
         _check_messages(fields)
-        return await context.gateway.relay(
-            context.call, target, "/chat/completions", fields, stream=stream
-        )
+        return await context.gateway.relay(context.call, target, ROUTE.path, fields, stream=stream)
     chat = decode_json(_chat, _encode(fields))
     context.call.dropped = unknown_fields(tuple(fields))
     events = _events(context, target, chat)
@@ -101,5 +99,6 @@ def _events(context: Needs, target: Target, chat: ChatRequest) -> TurnEvents:
             chat.response_format,
             chat.reasoning_effort,
             chat.parallel_tool_calls,
+            whole=not chat.stream,
         ),
     )

@@ -1,4 +1,4 @@
-"""GET /v1/models/{id}: tell about one model or workspace."""
+"""GET /v1/models/{id}: tell about one model, workspace or persona."""
 
 from typing import Protocol
 

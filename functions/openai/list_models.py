@@ -1,11 +1,11 @@
-"""GET /v1/models: list workspaces, then every model of every backend, from memory."""
+"""GET /v1/models: list workspaces, personas, then every model of every backend, from memory."""
 
 from typing import Protocol
 
 import msgspec
 
 from portal.shared.contract import Route, Scope
-from portal.shared.model_list import ModelList, model_entry, workspace_entry
+from portal.shared.model_list import ModelList, list_entries
 from portal.shared.ports import HasHealth, HasModels
 
 ROUTE = Route("GET", "/v1/models", Scope.CHAT)
@@ -20,9 +20,5 @@ class Needs(HasModels, HasHealth, Protocol):
 
 
 async def handle(request: Request, context: Needs) -> ModelList:
-    backends = {status.name: status for status in context.health.backends()}
-    entries = [workspace_entry(workspace) for workspace in context.models.workspaces()]
-    entries += [
-        model_entry(model, backends.get(model.backend)) for model in context.models.models()
-    ]
-    return ModelList(entries)
+    models = context.models
+    return ModelList(list_entries(models.workspaces(), models.models(), context.health.backends()))

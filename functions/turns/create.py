@@ -31,6 +31,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workspace: str = "auto"
     """A workspace, or any model's id."""
     sampling: Sampling = Sampling()
+    channel: Literal["api", "web", "cli"] = "api"
+    """Where the answer is shown; a persona may speak otherwise there."""
 
 
 class Needs(HasCall, HasTurns, Protocol):
@@ -43,6 +45,7 @@ async def handle(request: Request, context: Needs) -> Stream:
         request.workspace,
         context.call.caller.user,
         request.sampling,
+        channel=request.channel,
     )
     return Stream(_encoded(context.turns.run(context.call, turn)), on_error=_told)
 

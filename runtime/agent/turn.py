@@ -6,32 +6,33 @@ been shown; afterwards a failure is told, never papered over with a second answe
 
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator
 
 import msgspec
 
+from portal.runtime.agent.chain import Chain
 from portal.runtime.ops import schema
-from portal.runtime.routing.candidates import Candidate, rank
-from portal.runtime.routing.discovery import Discovery
-from portal.runtime.routing.metering import metered
+from portal.runtime.routing.answering import Answering
 from portal.runtime.routing.registry import Registry
+from portal.runtime.routing.router import Routed, Router
+from portal.runtime.windows.fitting import Fitted, Fitting
 from portal.shared.contract import Call
+from portal.shared.decisions import Candidate, Decision
 from portal.shared.errors import (
-    BackendBroken,
     BackendError,
-    BackendRefused,
+    BackendPaused,
+    ContextLengthExceeded,
     InvalidRequest,
-    NoBackend,
+    RateLimited,
 )
 from portal.shared.messages import build_messages
-from portal.shared.models import Target
-from portal.shared.ports import UsageLog
 from portal.shared.turns import (
     Error,
     Finish,
     ModelEvent,
     ModelRequest,
     Notice,
+    Text,
     TurnEvent,
     TurnRequest,
     Usage,
@@ -39,96 +40,134 @@ from portal.shared.turns import (
 
 log = logging.getLogger("portal.turn")
 
-NOT_RETRIED = frozenset({400, 409, 413, 422})
-"""Refusals that speak of the request itself: another model would refuse it as well."""
+CARE = 1.6
+"""How much longer a prompt is taken for after a backend found it too long."""
+
+CUT = (
+    "The backend did not read all of the conversation, since it is longer than the model's window; "
+    "x-portal-context has the numbers."
+)
 
 
 class TurnRunner:
     """Implements the Turns port."""
 
-    def __init__(self, registry: Registry, discovery: Discovery, usage: UsageLog) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        router: Router,
+        answering: Answering,
+        fitting: Fitting,
+    ) -> None:
         self._registry = registry
-        self._discovery = discovery
-        self._usage = usage
+        self._router = router
+        self._answering = answering
+        self._fitting = fitting
 
     async def run(self, call: Call, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
-        if not request.messages:
-            raise InvalidRequest("There are no messages; send at least one.", param="messages")
-        target = self._registry.resolve(request.workspace)
-        workspace = self._registry.settings.get(target.name, schema.Workspace())
-        candidates = await self._candidates(target, workspace)
-        model_request = _model_request(request, workspace)
-        failures: list[str] = []
-        for candidate in candidates:
-            backend = self._registry.backends[candidate.backend]
-            asked = msgspec.structs.replace(model_request, model=candidate.model)
-            events = metered(
-                call, self._usage, candidate.backend, candidate.model, backend.generate(asked)
-            )
-            async with contextlib.aclosing(events) as source:
-                try:
-                    opening = await _opening(source, candidate, asked)
-                except BackendError as error:
-                    if isinstance(error, BackendRefused) and error.status in NOT_RETRIED:
-                        raise
-                    if candidate is candidates[-1]:
-                        raise _with_history(error, failures) from error
-                    log.warning("%s failed, trying the next: %s", candidate.name, error.message)
-                    failures.append(f"{candidate.name}: {error.message}")
-                    continue
-                call.route = _route(target, candidate, failed=len(failures))
-                call.dropped += backend.drops(asked)
+        routed = await self._router.route(call, request)
+        decision = routed.decision
+        model_request = _model_request(request, routed)
+        load, key = self._answering.passages.load, call.caller.key
+        chain = Chain(
+            decision.candidates, lambda each: load.has_place(key, each.backend, each.model)
+        )
+        for candidate in chain:
+            try:
+                asked, source, first = await self._fitted(
+                    call,
+                    candidate,
+                    model_request,
+                    routed.profile,
+                    retry=chain.is_last_backend(candidate),
+                )
+                call.context = asked.told
+                if request.whole:
+                    source = await _gathered(source)
+            except (BackendError, InvalidRequest, RateLimited) as error:
+                # Not every dialect has a place for everything, so another may take the request.
+                chain.failed(candidate, error)
+                if not isinstance(error, BackendPaused | RateLimited):
+                    log.warning("%s failed: %s", candidate.name, error.message)
+                continue
+            failures = chain.failures
+            async with contextlib.aclosing(source):
+                backend = self._registry.backends[candidate.backend]
+                call.route = _route(decision, candidate, failed=len(failures))
+                call.dropped += backend.drops(asked.request)
                 yield Notice("route", call.route)
                 for failure in failures:
                     yield Notice("fallback", failure)
+                if asked.told:
+                    yield Notice("context", asked.said)
                 try:
-                    for event in opening:
-                        yield _signed(event, candidate)
+                    yield _signed(first, candidate)
                     async for event in source:
-                        yield _signed(event, candidate)
+                        # The one path that is paid for with every token.
+                        yield event if type(event) is Text else _signed(event, candidate)
+                        if call.context != asked.told and type(event) is Usage:
+                            yield Notice("truncated", CUT)
                 except BackendError as error:
                     log.warning("%s broke within an answer: %s", candidate.name, error.message)
                     yield Error(error.code, error.message)
                 return
+        raise chain.error()
 
-    async def _candidates(self, target: Target, workspace: schema.Workspace) -> Sequence[Candidate]:
-        if target.workspace is None:
-            return [Candidate(target.backend, target.model, "named")]
-        await self._discovery.first_round()
-        registry = self._registry
-        found = rank(
-            workspace,
-            registry.models(),
-            registry.resolve,
-            lambda name: registry.backends[name].available,
-        )
-        if not found:
-            raise NoBackend(
-                "No model can answer now: no backend is live, and there is no embedded model. "
-                "Start Ollama or LM Studio, or install the embedded model; `portal doctor` tells "
-                "what is missing."
-            )
-        return found
+    async def _fitted(
+        self,
+        call: Call,
+        candidate: Candidate,
+        request: ModelRequest,
+        profile: schema.Workspace,
+        *,
+        retry: bool,
+    ) -> tuple[Fitted, AsyncGenerator[ModelEvent, None], ModelEvent]:
+        """Begin with as much of the conversation as fits.
+
+        With less where the backend finds it too long all the same: a length is only estimated.
+        """
+        asked = await self._fitting.fit(request, candidate, profile)
+        try:
+            source, first = await self._begin(call, candidate, asked.request, retry=retry)
+        except ContextLengthExceeded:
+            if profile.trim == "never":
+                raise
+            refused = asked.request.messages
+            asked = await self._fitting.fit(request, candidate, profile, care=CARE)
+            if asked.request.messages == refused:
+                raise
+            source, first = await self._begin(call, candidate, asked.request, retry=retry)
+        return asked, source, first
+
+    async def _begin(
+        self, call: Call, candidate: Candidate, request: ModelRequest, *, retry: bool
+    ) -> tuple[AsyncGenerator[ModelEvent, None], ModelEvent]:
+        """Start an answer and await its first event.
+
+        A refused connection, over which nothing was sent, is tried again where no other backend
+        is left to take over.
+        """
+        backend = self._registry.backends[candidate.backend]
+        source = self._answering.answer(call, backend, request, whole=True, retry=retry)
+        try:
+            return source, await anext(source)
+        except BaseException:
+            await source.aclose()
+            raise
 
 
-async def _opening(
-    source: AsyncIterator[ModelEvent], candidate: Candidate, request: ModelRequest
-) -> list[ModelEvent]:
-    """Await the first thing to show; an answer that stops without any is a failure.
+async def _gathered(
+    source: AsyncGenerator[ModelEvent, None],
+) -> AsyncGenerator[ModelEvent, None]:
+    """Await all of an answer, to be given once it is certain that it is one."""
+    async with contextlib.aclosing(source):
+        events = [event async for event in source]
 
-    Not so where the request left no room for one, or where something else than the model's own
-    wish ended it.
-    """
-    opening: list[ModelEvent] = []
-    async for event in source:
-        opening.append(event)
-        if not isinstance(event, Usage):
-            break
-    last = opening[-1] if opening else None
-    silent = isinstance(last, Finish) and last.reason == "stop" and request.sampling.max_tokens != 1
-    if last is None or isinstance(last, Usage) or silent:
-        raise BackendBroken(f"{candidate.name} gave an empty answer.", backend=candidate.backend)
-    return opening
+    async def given() -> AsyncGenerator[ModelEvent, None]:
+        for event in events:
+            yield event
+
+    return given()
 
 
 def _signed(event: ModelEvent, candidate: Candidate) -> TurnEvent:
@@ -138,34 +177,24 @@ def _signed(event: ModelEvent, candidate: Candidate) -> TurnEvent:
     return event
 
 
-def _route(target: Target, candidate: Candidate, *, failed: int) -> str:
-    workspace = "-" if target.workspace is None else target.workspace.id
-    reason = f"fallback after {failed} failed" if failed else candidate.reason
-    return f"{workspace};{candidate.backend};{candidate.model};{reason}"
+def _route(decision: Decision, candidate: Candidate, *, failed: int) -> str:
+    reason = f"fallback after {failed} failed" if failed else decision.reason
+    return f"{decision.workspace or '-'};{candidate.backend};{candidate.model};{reason}"
 
 
-def _with_history(error: BackendError, failures: Sequence[str]) -> BackendError:
-    """Tell of the earlier failures too: the last candidate is seldom the one that matters."""
-    if failures:
-        error.message += " Before it failed " + "; ".join(failures)
-    return error
-
-
-def _model_request(request: TurnRequest, workspace: schema.Workspace) -> ModelRequest:
-    sampling = request.sampling
+def _model_request(request: TurnRequest, routed: Routed) -> ModelRequest:
+    profile, sampling = routed.profile, request.sampling
     if sampling.temperature is None or sampling.max_tokens is None:
         sampling = msgspec.structs.replace(
             sampling,
             temperature=(
-                workspace.temperature if sampling.temperature is None else sampling.temperature
+                profile.temperature if sampling.temperature is None else sampling.temperature
             ),
-            max_tokens=(
-                workspace.max_tokens if sampling.max_tokens is None else sampling.max_tokens
-            ),
+            max_tokens=profile.max_tokens if sampling.max_tokens is None else sampling.max_tokens,
         )
     return ModelRequest(
         model="",
-        messages=tuple(build_messages(system_prompt=workspace.system, messages=request.messages)),
+        messages=tuple(build_messages(system_prompt=profile.system, messages=routed.messages)),
         sampling=sampling,
         tools=request.tools,
         tool_choice=request.tool_choice,

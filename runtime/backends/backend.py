@@ -3,9 +3,13 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
+from portal.runtime.backends.operations import ModelOperations
 from portal.shared.errors import BackendRefused
 from portal.shared.models import BackendKind, BackendStatus, Model
 from portal.shared.turns import ModelEvent, ModelRequest
+
+Headers = tuple[tuple[bytes, bytes], ...]
+JSON: Headers = ((b"content-type", b"application/json"),)
 
 
 class Reply(Protocol):
@@ -28,7 +32,7 @@ class Reply(Protocol):
     async def aclose(self) -> None: ...
 
 
-class Backend(Protocol):
+class Backend(ModelOperations, Protocol):
     """One model server. Every method raises errors of `portal.shared.errors` only."""
 
     name: str
@@ -57,16 +61,22 @@ class Backend(Protocol):
         """Answer; ends with Finish."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def send(
+        self, path: str, body: bytes, *, method: str = "POST", headers: Headers = JSON
+    ) -> Reply:
+        """Pass a request on in the server's own dialect; any status is an answer.
 
-
-class OpenAIDialect(Protocol):
-    """A backend that takes OpenAI requests as they are."""
-
-    async def send(self, path: str, body: bytes) -> Reply:
-        """POST to `<base>/v1<path>`; any status is an answer. Raises BackendError without one."""
+        `path` lies below its address, as in `/v1/chat/completions`. Raises BackendError without
+        an answer.
+        """
         ...
 
     async def refusal(self, reply: Reply) -> BackendRefused:
         """Read an answer that is not a success, and make the error of it."""
         ...
+
+    def refused(self, reply: Reply, body: bytes) -> BackendRefused:
+        """Make the error of one that was read."""
+        ...
+
+    async def aclose(self) -> None: ...

@@ -24,9 +24,9 @@ from portal.shared.errors import BackendUnreachable, ConfigurationError
 
 NAME = "embedded"
 MANY = 1 << 31
-NO_EXTRA = "xllamacpp is not installed: pip install 'portal-local[embedded]'"
-NO_WEIGHTS = "the model's weights are missing: portal models pull embedded"
-SWITCHED_OFF = "switched off by embedded.enabled = false"
+NO_EXTRA = "The library xllamacpp is not installed: pip install 'portal-local[embedded]'"
+NO_WEIGHTS = "The embedded model's weights are missing: portal models pull embedded"
+SWITCHED_OFF = "Switched off by embedded.enabled = false"
 STOPPING = "Portal is stopping"
 
 
@@ -185,6 +185,13 @@ class EmbeddedServer:
         self._stop_idling()
         return Lease(self, child)
 
+    def unload(self) -> bool:
+        """End the child unless it is in use or starting; says whether none is left."""
+        if self._starting is not None or (self._child is not None and self._child.leases > 0):
+            return False
+        self._retire()
+        return True
+
     async def aclose(self) -> None:
         """End the child, a start under way included; idempotent."""
         self._closed = True
@@ -226,7 +233,7 @@ class EmbeddedServer:
             log = self._state_dir / "logs" / "embedded.log"
             child = await launch(self._command, self._settings, weights, log, self._pace.grace)
         except (ChildFailed, ConfigurationError, OSError) as error:
-            self._count_failure(f"the embedded model did not start: {error}")
+            self._count_failure(f"The embedded model did not start: {error}")
             self._failed = True
             if restart and self._failures <= self._pace.tries and not self._closed:
                 self._begin(self._bring_up(restart=True))
@@ -249,7 +256,7 @@ class EmbeddedServer:
     async def _recover(self, crashed: ChildProcess) -> str:
         if asyncio.get_running_loop().time() - crashed.started >= self._pace.settled:
             self._failures = 0
-        self._count_failure(f"the embedded model crashed: {await crashed.last_words()}")
+        self._count_failure(f"The embedded model crashed: {await crashed.last_words()}")
         if self._failures > self._pace.tries:
             self._failed = True
             return self._problem

@@ -135,7 +135,16 @@ class Exchange:
                 self._raise(self.error)
             if self.phase == DONE:
                 raise StopAsyncIteration
-            await self._wait()
+            # As `_wait`, without a call to go through with each token.
+            waiter = self._new_waiter()
+            if waiter is not None:
+                try:
+                    await waiter
+                except BaseException:
+                    self.close()
+                    raise
+                finally:
+                    self._waiter = None
         chunk = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         if self.held > HIGH_WATER and self._connection is not None:
@@ -145,6 +154,10 @@ class Exchange:
 
     async def read(self, limit: int) -> bytes:
         """Read the rest; httpx.RemoteProtocolError, and a closed connection, past `limit` bytes."""
+        if self.phase == DONE and self.error is None and self.held <= limit:
+            chunks, self._chunks = self._chunks, []
+            self.held = 0
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
         parts: list[bytes] = []
         size = 0
         async for chunk in self:
@@ -180,12 +193,9 @@ class Exchange:
 
     async def _wait(self) -> None:
         """Wait for the connection's next news; a cancelled wait closes the connection."""
-        connection = self._connection
-        if connection is None:
+        waiter = self._new_waiter()
+        if waiter is None:
             return
-        if self._waiter is not None:
-            raise RuntimeError("this answer is already being read by another task")
-        self._waiter = waiter = connection.loop.create_future()
         try:
             await waiter
         except BaseException:
@@ -193,6 +203,16 @@ class Exchange:
             raise
         finally:
             self._waiter = None
+
+    def _new_waiter(self) -> asyncio.Future[None] | None:
+        """Make what `wake` sets; None without a connection, from which no news would come."""
+        connection = self._connection
+        if connection is None:
+            return None
+        if self._waiter is not None:
+            raise RuntimeError("this answer is already being read by another task")
+        self._waiter = connection.loop.create_future()
+        return self._waiter
 
     # What follows is for the connection.
 

@@ -9,6 +9,7 @@ import msgspec
 
 from portal.shared.errors import (
     BackendBroken,
+    BackendBusy,
     BackendError,
     BackendRefused,
     BackendTimeout,
@@ -31,7 +32,7 @@ def explain(error: httpx.HTTPError, *, name: str, address: str) -> BackendError:
             hint = "Does it speak https? If not, its url starts with http://."
         return BackendUnreachable(f"{where} cannot be reached: {cause}. {hint}", backend=name)
     if isinstance(error, httpx.PoolTimeout):
-        return BackendTimeout(
+        return BackendBusy(
             f"{where} is busy: {cause}. Try again later, or raise its max_connections.",
             backend=name,
         )

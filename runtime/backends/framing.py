@@ -1,9 +1,14 @@
 """Cut byte streams into their frames: SSE data fields and NDJSON lines. Pure, incremental."""
 
+import re
+
 from portal.shared.errors import BackendBroken
 
 MAX_FRAME = 16 * 1024 * 1024
 """Longest line or event in bytes: what never ends would fill the memory."""
+
+PLAIN_EVENT = re.compile(rb"data: [^\r\n]*\n\n")
+"""One event, whole, in one line."""
 
 
 class Lines:
@@ -20,6 +25,11 @@ class Lines:
             raise BackendBroken(f"The backend sent a line of more than {MAX_FRAME} bytes.")
         return [line[:-1] if line.endswith(b"\r") else line for line in lines]
 
+    @property
+    def pending(self) -> bool:
+        """Whether a line has begun."""
+        return bool(self._rest)
+
     def end(self) -> bytes:
         """Return what was left without a line end."""
         rest, self._rest = self._rest, b""
@@ -34,8 +44,15 @@ class Events:
         self._data: list[bytes] = []
         self._size = 0
 
+    @property
+    def between(self) -> bool:
+        """Whether all that came was whole events."""
+        return not self._data and not self._lines.pending
+
     def feed(self, data: bytes) -> list[bytes]:
         """Return the data of each event that `data` completes."""
+        if self.between and PLAIN_EVENT.fullmatch(data):
+            return [data[6:-2]]  # What a model at work sends with each token.
         events = []
         for line in self._lines.feed(data):
             if line.startswith(b"data:"):

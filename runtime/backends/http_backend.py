@@ -5,14 +5,18 @@ What it is asked and how its answers read is the dialect's business.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
-from portal.runtime.backends.backend import Reply
+from portal.runtime.backends.backend import JSON, Headers, Reply
+from portal.runtime.backends.operations import ServerModels, too_long, within
 from portal.runtime.backends.pool import Limits, Pool
 from portal.runtime.ops import schema
-from portal.shared.errors import BackendRefused, PortalError
+from portal.runtime.ops.certificates import trusting
+from portal.shared.errors import BackendBusy, BackendRefused, PortalError
+from portal.shared.model_operations import Embeddings, PullProgress
 from portal.shared.models import BackendKind, BackendState, BackendStatus, Model
 from portal.shared.turns import ModelEvent, ModelRequest
 
@@ -20,7 +24,25 @@ PROBE_SECONDS = 10.0
 """Longest wait for the list of models, which every live server gives at once."""
 END_SECONDS = 0.1
 """Longest wait for the end of a body whose answer is complete."""
-JSON = ((b"content-type", b"application/json"),)
+GONE_KEPT = 64
+"""Most models that are remembered after they vanished, those that vanished last."""
+
+
+class EventReader(Protocol):
+    """Reads one answer's bytes as events."""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is to be read: the answer is complete, or broken."""
+        ...
+
+    def feed(self, data: bytes) -> list[ModelEvent]:
+        """Return the events that these bytes complete."""
+        ...
+
+    def end(self) -> list[ModelEvent]:
+        """Return what is left, up to Finish. Raises BackendBroken and BackendRefused."""
+        ...
 
 
 class Dialect(msgspec.Struct, frozen=True):
@@ -28,10 +50,12 @@ class Dialect(msgspec.Struct, frozen=True):
 
     kind: BackendKind
     chat_path: str
-    list_models: Callable[[Pool, str, Limits], Awaitable[tuple[Model, ...]]]
+    models: Callable[[Pool, Limits], ServerModels]
+    """Given the limits of an answer."""
     encode: Callable[[ModelRequest], bytes]
     drops: Callable[[ModelRequest], tuple[str, ...]]
-    decode: Callable[[AsyncIterator[bytes], str], AsyncGenerator[ModelEvent, None]]
+    reader: Callable[[str], EventReader]
+    """Given the backend's name, for errors."""
 
 
 class HTTPBackend:
@@ -50,6 +74,7 @@ class HTTPBackend:
             first_byte=settings.first_byte_seconds,
             stall=settings.stall_seconds,
             total=settings.total_seconds,
+            pool=settings.pool_seconds,
         )
         self._pool = Pool(
             self.url,
@@ -57,7 +82,9 @@ class HTTPBackend:
             api_key=settings.api_key,
             max_connections=settings.max_connections,
             limits=self._limits,
+            context=trusting(settings.ca_file) if settings.ca_file else None,
         )
+        self._server = dialect.models(self._pool, self._limits)
         self._state: BackendState = "unknown"
         self._error = ""
         self._models: tuple[Model, ...] = ()
@@ -73,7 +100,7 @@ class HTTPBackend:
             self.url,
             self._state,
             self._configured,
-            models=len(self._models),
+            models=sum(not model.gone for model in self._models),
             error=self._error,
         )
 
@@ -81,25 +108,65 @@ class HTTPBackend:
         return self._models
 
     async def discover(self) -> None:
-        patience = min(PROBE_SECONDS, self._limits.first_byte)
-        limits = msgspec.structs.replace(
-            self._limits, first_byte=patience, stall=patience, total=patience
-        )
         try:
-            self._models = await self._dialect.list_models(self._pool, self.name, limits)
+            found = await self._server.discover(within(self._limits, PROBE_SECONDS))
+        except BackendBusy:
+            # What it answers takes all its connections, which is no sign of death.
+            return
         except PortalError as error:
             self._state = "dead" if self._configured or self._models else "absent"
             self._error = error.message
+            # What comes back may be another version, or another server.
+            self._server.forget()
         else:
             self._state, self._error = "live", ""
+            self._models = with_gone(found, self._models)
 
-    async def send(self, path: str, body: bytes) -> Reply:
-        """POST a request of OpenAI's dialect below `/v1`; any status is an answer."""
-        return await self._pool.request("POST", f"/v1{path}", body, headers=JSON)
+    async def loaded(self) -> frozenset[str] | None:
+        """Ask which models lie in its memory now, and remember the answer.
+
+        None where it does not tell, or cannot now; takes a few seconds at most.
+        """
+        names = await self._server.loaded()
+        if names is not None:
+            self._models = tuple(
+                msgspec.structs.replace(model, loaded=model.name in names) for model in self._models
+            )
+        return names
+
+    def pull(self, model: str) -> AsyncGenerator[PullProgress, None]:
+        return self._server.pull(model)
+
+    async def remove(self, model: str) -> None:
+        await self._server.remove(model)
+
+    async def load(self, model: str, *, num_ctx: int | None = None) -> None:
+        await self._server.load(model, num_ctx=num_ctx)
+
+    async def unload(self, model: str) -> None:
+        await self._server.unload(model)
+
+    async def embed(
+        self, model: str, texts: Sequence[str], dimensions: int | None = None
+    ) -> Embeddings:
+        return await self._server.embed(model, texts, dimensions)
+
+    async def count_tokens(self, model: str, text: str) -> int | None:
+        return await self._server.count_tokens(model, text)
+
+    async def send(
+        self, path: str, body: bytes, *, method: str = "POST", headers: Headers = JSON
+    ) -> Reply:
+        """Pass a request on in the server's own dialect; any status is an answer."""
+        return await self._pool.request(method, path, body, headers=headers)
 
     async def refusal(self, reply: Reply) -> BackendRefused:
         """Make the error of an answer that is not a success."""
         return await self._pool.refusal(reply)
+
+    def refused(self, reply: Reply, body: bytes) -> BackendRefused:
+        """Make the error of one that was read."""
+        return self._pool.refused(reply, body)
 
     def drops(self, request: ModelRequest) -> tuple[str, ...]:
         return self._dialect.drops(request)
@@ -109,16 +176,30 @@ class HTTPBackend:
         reply = await self._pool.request("POST", self._dialect.chat_path, body, headers=JSON)
         try:
             if reply.status != 200:
-                raise await self.refusal(reply)
-            async with contextlib.aclosing(self._dialect.decode(aiter(reply), self.name)) as events:
-                async for event in events:
+                raise too_long(await self.refusal(reply), param="messages")
+            reader = self._dialect.reader(self.name)
+            async for data in reply:
+                for event in reader.feed(data):
                     yield event
+                if reader.done:
+                    break
+            for event in reader.end():
+                yield event
             await _read_end(reply)
         finally:
             await reply.aclose()
 
     async def aclose(self) -> None:
         await self._pool.aclose()
+
+
+def with_gone(found: Sequence[Model], known: Sequence[Model]) -> tuple[Model, ...]:
+    """Add to what was found those known that vanished, marked, the last to vanish first."""
+    names = {model.name for model in found}
+    missing = [model for model in known if model.name not in names]
+    missing.sort(key=lambda model: model.gone)
+    gone = [msgspec.structs.replace(each, gone=True, loaded=False) for each in missing[:GONE_KEPT]]
+    return (*found, *gone)
 
 
 def without_v1(url: str) -> str:

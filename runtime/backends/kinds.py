@@ -4,24 +4,26 @@ from collections.abc import Mapping
 
 from portal.runtime.backends import ollama_dialect, openai_dialect
 from portal.runtime.backends.http_backend import Dialect, HTTPBackend
+from portal.runtime.backends.ollama_models import OllamaModels
+from portal.runtime.backends.openai_models import OpenAIModels
 from portal.runtime.ops import schema
 
 DIALECTS: Mapping[str, Dialect] = {
     "ollama": Dialect(
         "ollama",
         "/api/chat",
-        ollama_dialect.list_models,
+        OllamaModels,
         ollama_dialect.encode_request,
         ollama_dialect.drops,
-        ollama_dialect.decode_events,
+        ollama_dialect.EventReader,
     ),
     "openai": Dialect(
         "openai",
         "/v1/chat/completions",
-        openai_dialect.list_models,
+        OpenAIModels,
         openai_dialect.encode_request,
         openai_dialect.drops,
-        openai_dialect.decode_events,
+        openai_dialect.EventReader,
     ),
 }
 NEIGHBOURS = (

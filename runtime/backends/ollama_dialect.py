@@ -1,18 +1,14 @@
-"""Ollama's own dialect: a ModelRequest for `/api/chat`, its NDJSON back as events, `/api/tags`."""
+"""Ollama's own dialect: a ModelRequest for `/api/chat`, and its NDJSON back as events."""
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from portal.runtime.backends.framing import Lines
 from portal.runtime.backends.openai_dialect import encode_tool
-from portal.runtime.backends.pool import Limits, Pool
-from portal.shared.errors import BackendBroken, BackendRefused, InvalidRequest
+from portal.shared.errors import BackendBroken, BackendError, BackendRefused, InvalidRequest
 from portal.shared.messages import ImagePart, Message
-from portal.shared.models import Model
 from portal.shared.turns import (
     Finish,
     ModelEvent,
@@ -64,6 +60,7 @@ def encode_request(request: ModelRequest) -> bytes:
         "seed": sampling.seed,
         "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": sampling.frequency_penalty,
+        "num_ctx": request.num_ctx,
     }
     body: dict[str, Any] = {
         "model": request.model,
@@ -71,6 +68,9 @@ def encode_request(request: ModelRequest) -> bytes:
         "stream": True,
         "options": {name: value for name, value in options.items() if value is not None},
     }
+    if request.num_ctx is not None:
+        # Refused where it does not fit, and not cut without a word; older ones do not know this.
+        body |= {"truncate": False, "shift": False}
     if request.tools and request.tool_choice != "none":
         body["tools"] = [
             encode_tool(msgspec.structs.replace(tool, strict=None)) for tool in _offered(request)
@@ -96,71 +96,67 @@ def drops(request: ModelRequest) -> tuple[str, ...]:
     return tuple(name for name, dropped in found.items() if dropped)
 
 
-async def decode_events(
-    chunks: AsyncIterator[bytes], backend: str
-) -> AsyncGenerator[ModelEvent, None]:
-    """Turn NDJSON bytes into events, ending with Finish.
+class EventReader:
+    """Reads an answer's NDJSON bytes as events.
 
-    Raises BackendBroken when a line is malformed or the stream ends before `done`,
-    BackendRefused when the backend sends an error in it.
+    A malformed line raises BackendBroken, an error among them BackendRefused: in `end`, after
+    what came before it.
     """
-    lines = Lines()
-    calls = 0
-    async for data in chunks:
-        for raw in lines.feed(data):
-            if not raw.strip():
-                continue
-            line = _line(raw, backend)
-            for event in _events(line, calls):
-                yield event
-            calls += len(line.message.tool_calls or ()) if line.message else 0
-            if line.done:
-                return
-    rest = lines.end()
-    if rest.strip():
-        line = _line(rest, backend)
-        for event in _events(line, calls):
-            yield event
-        if line.done:
+
+    def __init__(self, backend: str) -> None:
+        self.done = False
+        """Whether nothing more is to be read: the answer is complete, or broken."""
+        self._backend = backend
+        self._lines = Lines()
+        self._fault: BackendError | None = None
+        self._calls = 0
+        """Tool calls so far."""
+
+    def feed(self, data: bytes) -> list[ModelEvent]:
+        """Return the events that these bytes complete; the last one is Finish."""
+        items: list[ModelEvent] = []
+        try:
+            for raw in self._lines.feed(data):
+                self._read(raw, items)
+        except BackendError as error:
+            # What came before it is told first.
+            self.done, self._fault = True, error
+        return items
+
+    def end(self) -> list[ModelEvent]:
+        """Return what is left; BackendBroken for an answer without its end."""
+        items: list[ModelEvent] = []
+        if self._fault is not None:
+            raise self._fault
+        self._read(self._lines.end(), items)
+        if not self.done:
+            raise BackendBroken(
+                f"The backend {self._backend} ended its stream in the middle of an answer.",
+                backend=self._backend,
+            )
+        return items
+
+    def _read(self, raw: bytes, items: list[ModelEvent]) -> None:
+        if self.done or not raw.strip():
             return
-    raise BackendBroken(
-        f"The backend {backend} ended its stream in the middle of an answer.", backend=backend
-    )
-
-
-class _Details(msgspec.Struct):
-    family: str | None = None
-    parameter_size: str | None = None
-    quantization_level: str | None = None
-
-
-class _Tag(msgspec.Struct):
-    name: str
-    size: int | None = None
-    modified_at: str = ""
-    details: _Details = msgspec.field(default_factory=_Details)
-
-
-class _Tags(msgspec.Struct):
-    models: list[_Tag] | None = None
-
-
-async def list_models(pool: Pool, backend: str, limits: Limits) -> tuple[Model, ...]:
-    """Ask `/api/tags`."""
-    tags = await pool.get_json("/api/tags", _Tags, limits=limits)
-    return tuple(
-        Model(
-            backend,
-            tag.name,
-            "ollama",
-            parameters=tag.details.parameter_size or None,
-            quantization=tag.details.quantization_level or None,
-            family=tag.details.family or None,
-            size_bytes=tag.size,
-            created=_unix(tag.modified_at),
-        )
-        for tag in tags.models or ()
-    )
+        line = _line(raw, self._backend)
+        message = line.message
+        if message is not None:
+            if message.thinking:
+                items.append(Reasoning(message.thinking))
+            if message.content:
+                items.append(Text(message.content))
+            for call in message.tool_calls or ():
+                items.append(_tool_call(self._calls, call))
+                self._calls += 1
+        if line.done:
+            self.done = True
+            if line.eval_count is not None:
+                items.append(Usage(line.prompt_eval_count or 0, line.eval_count))
+            if self._calls:
+                items.append(Finish("tool_calls"))
+            else:
+                items.append(Finish("length" if line.done_reason == "length" else "stop"))
 
 
 def _offered(request: ModelRequest) -> tuple[ToolSpec, ...]:
@@ -182,28 +178,6 @@ def _line(raw: bytes, backend: str) -> _Line:
     if line.error is not None:
         raise BackendRefused(str(line.error)[:500], backend=backend, status=500)
     return line
-
-
-def _events(line: _Line, calls: int) -> list[ModelEvent]:
-    """Read one line; `calls` is the number of tool calls before it."""
-    message = line.message or _Message()
-    events: list[ModelEvent] = []
-    if message.thinking:
-        events.append(Reasoning(message.thinking))
-    if message.content:
-        events.append(Text(message.content))
-    for call in message.tool_calls or ():
-        events.append(_tool_call(calls, call))
-        calls += 1
-    if not line.done:
-        return events
-    if line.eval_count is not None:
-        events.append(Usage(line.prompt_eval_count or 0, line.eval_count))
-    if calls:
-        events.append(Finish("tool_calls"))
-    else:
-        events.append(Finish("length" if line.done_reason == "length" else "stop"))
-    return events
 
 
 def _tool_call(index: int, call: _Call) -> ToolCall:
@@ -270,10 +244,3 @@ def _format(response_format: dict[str, Any]) -> Any:
         "response_format must be of type text, json_object or json_schema (with its schema).",
         param="response_format",
     )
-
-
-def _unix(text: str) -> int:
-    try:
-        return int(datetime.fromisoformat(text).timestamp())
-    except ValueError:
-        return 0

@@ -1,16 +1,13 @@
 """OpenAI's chat dialect towards a backend: a ModelRequest as JSON, and its SSE back as events."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import msgspec
 
 from portal.runtime.backends.failures import words_of
 from portal.runtime.backends.framing import Events
-from portal.runtime.backends.pool import Limits, Pool
-from portal.shared.errors import BackendBroken, BackendRefused
+from portal.shared.errors import BackendBroken, BackendError, BackendRefused
 from portal.shared.messages import ImagePart, Message, TextPart
-from portal.shared.models import Model
 from portal.shared.turns import (
     Finish,
     FinishReason,
@@ -101,62 +98,72 @@ def drops(_: ModelRequest) -> tuple[str, ...]:
     return ()
 
 
-async def decode_events(
-    chunks: AsyncIterator[bytes], backend: str
-) -> AsyncGenerator[ModelEvent, None]:
-    """Turn SSE bytes into events, ending with Finish.
+class EventReader:
+    """Reads an answer's SSE bytes as events; remembers what is told once the text has ended.
 
-    Raises BackendBroken when the stream is malformed or ends without saying why it finished,
-    BackendRefused when the backend sends an error in it.
+    What is no chat chunk raises BackendBroken, an error among them BackendRefused: in `end`,
+    after what came before it.
     """
-    events = Events()
-    reader = _Reader(backend)
-    async for data in chunks:
-        for event in events.feed(data):
-            for item in reader.read(event):
-                yield item
-        if reader.done:
-            break
-    else:
-        # Some servers leave out the empty line after their last event.
-        for event in events.end():
-            for item in reader.read(event):
-                yield item
-    for item in reader.end():
-        yield item
-
-
-class _Reader:
-    """Reads chunk after chunk; remembers what is told once the text has ended."""
 
     def __init__(self, backend: str) -> None:
         self.done = False
+        """Whether nothing more is to be read: the answer is complete, or broken."""
         self._backend = backend
+        self._events = Events()
+        self._fault: BackendError | None = None
         self._usage: Usage | None = None
         self._reason: FinishReason | None = None
 
-    def read(self, event: bytes) -> list[ModelEvent]:
-        if self.done or event == b"[DONE]":
-            self.done = True
-            return []
-        chunk = _chunk(event, self._backend)
-        if chunk.usage is not None:
-            self._usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
-        if not chunk.choices:
-            return []
-        choice = chunk.choices[0]
-        if choice.finish_reason is not None:
-            self._reason = _REASONS.get(choice.finish_reason, "stop")
-        return _delta(choice.delta)
+    def feed(self, data: bytes) -> list[ModelEvent]:
+        """Return the events that these bytes complete."""
+        items: list[ModelEvent] = []
+        try:
+            for event in self._events.feed(data):
+                self._read(event, items)
+        except BackendError as error:
+            # What came before it is told first.
+            self.done, self._fault = True, error
+        return items
 
     def end(self) -> list[ModelEvent]:
+        """Return what is left, ending with Finish; BackendBroken for an answer without its end."""
+        items: list[ModelEvent] = []
+        if self._fault is not None:
+            raise self._fault
+        if not self.done:
+            # Some servers leave out the empty line after their last event.
+            for event in self._events.end():
+                self._read(event, items)
         if self._reason is None and not self.done:
             raise BackendBroken(
                 f"The backend {self._backend} ended its stream in the middle of an answer.",
                 backend=self._backend,
             )
-        finish = Finish(self._reason or "stop")
-        return [finish] if self._usage is None else [self._usage, finish]
+        if self._usage is not None:
+            items.append(self._usage)
+        items.append(Finish(self._reason or "stop"))
+        return items
+
+    def _read(self, event: bytes, items: list[ModelEvent]) -> None:
+        if self.done or event == b"[DONE]":
+            self.done = True
+            return
+        chunk = _chunk(event, self._backend)
+        if chunk.usage is not None:
+            self._usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+        if not chunk.choices:
+            return
+        choice = chunk.choices[0]
+        if choice.finish_reason is not None:
+            self._reason = _REASONS.get(choice.finish_reason, "stop")
+        delta = choice.delta
+        reasoning = delta.reasoning_content or delta.reasoning
+        if reasoning:
+            items.append(Reasoning(reasoning))
+        if delta.content:
+            items.append(Text(delta.content))
+        if delta.tool_calls:
+            items += map(_tool_call, delta.tool_calls)
 
 
 def _chunk(event: bytes, backend: str) -> _Chunk:
@@ -172,19 +179,9 @@ def _chunk(event: bytes, backend: str) -> _Chunk:
     return chunk
 
 
-def _delta(delta: _Delta) -> list[ModelEvent]:
-    items: list[ModelEvent] = []
-    reasoning = delta.reasoning_content or delta.reasoning
-    if reasoning:
-        items.append(Reasoning(reasoning))
-    if delta.content:
-        items.append(Text(delta.content))
-    for call in delta.tool_calls or ():
-        function = call.function or _Function()
-        items.append(
-            ToolCall(call.index, call.id or "", function.name or "", function.arguments or "")
-        )
-    return items
+def _tool_call(call: _ToolDelta) -> ToolCall:
+    function = call.function or _Function()
+    return ToolCall(call.index, call.id or "", function.name or "", function.arguments or "")
 
 
 def encode_tool(tool: ToolSpec) -> dict[str, Any]:
@@ -229,55 +226,3 @@ def _part(part: TextPart | ImagePart) -> dict[str, Any]:
         case ImagePart(url, detail):
             image = {"url": url, "detail": detail} if detail else {"url": url}
             return {"type": "image_url", "image_url": image}
-
-
-class _Listed(msgspec.Struct):
-    """Only the id is relied on: an odd fact about one model must not hide them all."""
-
-    id: str
-    created: Any = None
-    max_model_len: Any = None
-    context_length: Any = None
-    meta: Any = None
-
-
-class _Listing(msgspec.Struct):
-    data: list[_Listed] | None = None
-
-
-async def list_models(pool: Pool, backend: str, limits: Limits) -> tuple[Model, ...]:
-    """Ask `/v1/models`; vLLM and llama.cpp tell more than OpenAI's shape has."""
-    listing = await pool.get_json("/v1/models", _Listing, limits=limits)
-    models = []
-    for listed in listing.data or ():
-        meta = listed.meta if isinstance(listed.meta, dict) else {}
-        models.append(
-            Model(
-                backend,
-                listed.id,
-                "openai",
-                context_window=_whole(listed.max_model_len)
-                or _whole(listed.context_length)
-                or _whole(meta.get("n_ctx_train")),
-                parameters=count_in_words(_whole(meta.get("n_params"))),
-                size_bytes=_whole(meta.get("size")),
-                created=_whole(listed.created) or 0,
-            )
-        )
-    return tuple(models)
-
-
-def _whole(found: Any) -> int | None:
-    """Take a positive whole number of sane size, and nothing else."""
-    if isinstance(found, int | float) and 0 < found < 1 << 53:
-        return int(found)
-    return None
-
-
-def count_in_words(parameters: int | None) -> str | None:
-    """Write a number of parameters as people do: 135M, 7.6B."""
-    if not parameters:
-        return None
-    if parameters >= 1_000_000_000:
-        return f"{parameters / 1e9:.1f}B"
-    return f"{parameters / 1e6:.0f}M"

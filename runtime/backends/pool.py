@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar, cast
 import httpx
 import msgspec
 
-from portal.runtime.backends.backend import Reply
+from portal.runtime.backends.backend import Headers, Reply
 from portal.runtime.backends.failures import explain, refused
 from portal.runtime.backends.limits import Limits
 from portal.runtime.backends.secure import SecureClient, SecureReply
@@ -29,7 +29,6 @@ ERROR_LIMIT = 1024 * 1024
 REQUESTS_KEPT = 256
 """Most different heads that are kept ready."""
 
-Headers = tuple[tuple[bytes, bytes], ...]
 T = TypeVar("T")
 
 _OWN = frozenset(
@@ -148,7 +147,7 @@ class Pool:
         finally:
             await reply.aclose()
         if not 200 <= reply.status < 300:
-            raise self._refusal(reply, body)
+            raise self.refused(reply, body)
         try:
             return msgspec.json.decode(body, type=type_)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -161,11 +160,12 @@ class Pool:
     async def refusal(self, reply: Reply) -> BackendRefused:
         """Read an answer that is not a success, and make the error of it."""
         try:
-            return self._refusal(reply, await reply.read(ERROR_LIMIT))
+            return self.refused(reply, await reply.read(ERROR_LIMIT))
         finally:
             await reply.aclose()
 
-    def _refusal(self, reply: Reply, body: bytes) -> BackendRefused:
+    def refused(self, reply: Reply, body: bytes) -> BackendRefused:
+        """Make the error of an answer whose body was read."""
         return refused(
             reply.status,
             reply.headers,

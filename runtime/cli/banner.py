@@ -1,13 +1,10 @@
 """What `portal up` tells whoever started it. Pure: sentences from facts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from portal.runtime.ops import schema
-from portal.runtime.routing.candidates import Candidate, rank
+from portal.shared.decisions import Candidate
 from portal.shared.models import BackendStatus
-from portal.shared.ports import Models
 
-ABLE = ("live", "standby", "starting")
 BETTER = (
     "For better answers install Ollama (https://ollama.com) and run `ollama pull qwen3:8b`,",
     "or start LM Studio's server with a model of your choice: Portal finds either by itself.",
@@ -27,22 +24,6 @@ def started(version: str, url: str, link: str | None) -> list[str]:
         "  Stop    Ctrl-C, or `portal down`",
         "",
     ]
-
-
-def choose_auto(
-    workspaces: Mapping[str, schema.Workspace],
-    models: Models,
-    statuses: Sequence[BackendStatus],
-) -> Candidate | None:
-    """Find which model answers `auto` now; None when none does."""
-    live = {status.name for status in statuses if status.state in ABLE}
-    candidates = rank(
-        workspaces.get("auto", schema.Workspace()),
-        models.models(),
-        models.resolve,
-        live.__contains__,
-    )
-    return candidates[0] if candidates else None
 
 
 def answering(

@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from portal.runtime.cli.configuration import load_settings
+from portal.runtime.cli.question import as_utf8
 from portal.runtime.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ HELP = "/new begins anew, /model <id> changes the model, /quit ends. Ctrl-C stop
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("question", nargs="?", help="what to ask; without it, a conversation")
-    parser.add_argument("--model", default="auto", help="a workspace or model id (default: auto)")
+    parser.add_argument(
+        "--model", default="auto", help="a workspace, persona or model id (default: auto)"
+    )
     parser.add_argument("--system", metavar="TEXT", help="a system prompt before the conversation")
     parser.add_argument(
         "--json", action="store_true", help="write each answer whole, as one line of JSON"
@@ -45,7 +48,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     with opened(settings) as (loop, door):
         conversation = Conversation(door, loop, terminal, options.model, options.system)
         if question is not None:
-            answered = conversation.ask(_utf8(question), as_json=options.json)
+            answered = conversation.ask(as_utf8(question), as_json=options.json)
             return 0 if answered else 1
         return _talk(conversation, terminal, as_json=options.json)
 
@@ -89,10 +92,5 @@ def _turn(conversation: "Conversation", terminal: Terminal, *, as_json: bool) ->
         case _ if command.startswith("/") and command.count("/") == 1:
             terminal.note(HELP)
         case _:
-            conversation.ask(_utf8(line), as_json=as_json)
+            conversation.ask(as_utf8(line), as_json=as_json)
     return True
-
-
-def _utf8(text: str) -> str:
-    """Replace what is not UTF-8: such bytes of the command line cannot be sent on."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

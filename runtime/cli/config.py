@@ -36,10 +36,14 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
 
 def _check(options: argparse.Namespace, terminal: Terminal) -> int:
     from portal.runtime.ops.settings import load
+    from portal.runtime.routing.personas import as_workspaces, load_personas, own_folder
+    from portal.runtime.routing.workspaces import profiles
     from portal.shared.errors import ConfigurationError
 
     try:
         loaded = load(options.config)
+        settings = loaded.settings
+        as_workspaces(load_personas(own_folder(settings)), profiles(settings.workspaces))
     except ConfigurationError as error:
         if not options.json:
             raise

@@ -1,10 +1,9 @@
 """A conversation in the terminal: what was said so far, and one answer streamed at a time."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -183,43 +182,10 @@ def opened(settings: Settings) -> Iterator[tuple[LoopThread, Door]]:
         if running is not None:
             yield loop, running
             return
+        from portal.runtime.cli.in_process import OwnApplication
+
         own = OwnApplication(settings)
         try:
             yield loop, loop.run(own.open())
         finally:
             loop.run(own.close())
-
-
-class OwnApplication:
-    """The application in this process, from `open` to `close`, in a task of its own.
-
-    Its lifespan has to end in the task in which it began, and each question runs in another.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._end = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    async def open(self) -> Door:
-        """Start it. Raises AlreadyRunning."""
-        opened: asyncio.Future[Door] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._live(opened), name="application")
-        both: tuple[asyncio.Future[Any], ...] = (self._task, opened)
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        if not opened.done():
-            await self._task
-        return opened.result()
-
-    async def close(self) -> None:
-        """End it, and its child processes with it."""
-        self._end.set()
-        if self._task is not None:
-            await asyncio.wait({self._task})
-
-    async def _live(self, opened: "asyncio.Future[Door]") -> None:
-        from portal.runtime.cli.in_process import whole
-
-        async with whole(self._settings) as door:
-            opened.set_result(door)
-            await self._end.wait()

@@ -1,123 +1,134 @@
-"""`portal models`: what can be asked, and the embedded model's weights."""
+"""`portal models`: what can be asked, fetched, removed, loaded and unloaded."""
 
 import argparse
 import asyncio
-import difflib
-from collections.abc import Sequence
+import contextlib
 from typing import TYPE_CHECKING
 
 from portal.runtime.cli.configuration import load_settings
-from portal.runtime.cli.terminal import Terminal, table
+from portal.runtime.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from portal.runtime.ops.schema import Settings
     from portal.shared.model_list import ModelEntry
 
 NAME = "models"
-SUMMARY = "list models, or fetch the embedded one"
+SUMMARY = "list models; show, pull, remove, load or unload one"
 DESCRIPTION = (
-    "List the models of every backend, show one, or fetch the weights of the embedded model. "
-    "Asks the running Portal; without one, asks the backends itself."
+    "List what can be asked: workspaces, personas, and the models of every backend. Show one, let "
+    "its backend download or remove it, or bring it into memory. Asks the running Portal; without "
+    "one, asks the backends itself."
 )
 READS_SETTINGS = True
-PULLABLE = ("embedded",)
+EMBEDDED = "embedded"
+ACTIONS = (
+    ("show", "<id>", "tell all that is known of one"),
+    ("pull", "<model>", f"download one to its backend; `{EMBEDDED}` is Portal's own"),
+    ("remove", "<model>", "delete one from its backend"),
+    ("load", "<model>", "bring one into its backend's memory"),
+    ("unload", "<model>", "free the memory that one takes"),
+)
+DONE = {"remove": "removed", "load": "loaded", "unload": "unloaded"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--json", action="store_true", help="write JSON")
     parser.set_defaults(action="list", model=None)
-    actions = parser.add_subparsers(metavar="[list | show <id> | pull embedded]")
+    words = " | ".join(["list", *(f"{name} {model}" for name, model, _ in ACTIONS)])
+    actions = parser.add_subparsers(metavar=f"[{words}]")
     listing = actions.add_parser("list", help="list them", allow_abbrev=False)
     listing.set_defaults(action="list")
-    show = actions.add_parser("show", help="tell what is known of one", allow_abbrev=False)
-    show.add_argument("model", metavar="<id>")
-    show.set_defaults(action="show")
-    pull = actions.add_parser("pull", help="fetch the embedded model", allow_abbrev=False)
-    pull.add_argument("model", metavar="embedded", choices=PULLABLE)
-    pull.set_defaults(action="pull")
-    for sub in (listing, show, pull):
-        sub.add_argument(
+    parsers = [listing]
+    for name, model, help_ in ACTIONS:
+        action = actions.add_parser(name, help=help_, allow_abbrev=False)
+        action.add_argument("model", metavar=model)
+        action.set_defaults(action=name)
+        parsers.append(action)
+    for each in parsers:
+        each.add_argument(
             "--json", action="store_true", default=argparse.SUPPRESS, help="write JSON"
         )
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
-    """List, show or fetch."""
-    if options.action == "pull":
+    """Do one of them."""
+    if options.action == "pull" and options.model == EMBEDDED:
         from portal.runtime.cli.weights import pull
 
         return pull(options, terminal)
-    models = asyncio.run(_models(options, terminal))
-    if options.action == "show":
-        return _show(options.model, models, terminal, as_json=options.json)
-    if options.json:
-        terminal.json({"data": models})
-        return 0
-    for line in table(("MODEL", "SIZE", "CONTEXT", "STATE"), [_row(model) for model in models]):
-        terminal.say(line)
-    return 0
-
-
-async def _models(options: argparse.Namespace, terminal: Terminal) -> "Sequence[ModelEntry]":
     settings = load_settings(options, terminal).settings
-
-    from portal.runtime.cli.running import find_running
-
-    running = find_running(settings.state_dir)
-    if running is not None:
-        return await running.models()
-
-    from portal.runtime.cli.in_process import look_around
-
-    async with look_around(settings) as found:
-        return await found.models()
-
-
-def _show(wanted: str, models: "Sequence[ModelEntry]", terminal: Terminal, *, as_json: bool) -> int:
-    matches = [model for model in models if wanted in (model.id, model.id.partition("/")[2])]
-    if len(matches) != 1:
-        terminal.fault(_not_one(wanted, matches, models))
-        return 1
-    model = matches[0]
-    if as_json:
-        terminal.json(model)
-        return 0
-    facts = model.portal
-    rows = [
-        ("id", model.id),
-        ("kind", facts.kind),
-        ("description", facts.description),
-        ("backend", facts.backend),
-        ("state", _state(model)),
-        ("parameters", facts.parameters),
-        ("quantization", facts.quantization),
-        ("family", facts.family),
-        ("context window", facts.context_window and f"{facts.context_window} tokens"),
-        ("size on disk", facts.size_bytes and f"{facts.size_bytes / 1e9:.2f} GB"),
-    ]
-    for line in table(("", ""), [(name, str(value)) for name, value in rows if value])[1:]:
-        terminal.say(line)
+    match options.action:
+        case "list" | "show":
+            models = asyncio.run(_models(settings))
+            return _tell(options, models, terminal)
+        case "pull":
+            asyncio.run(_pull(options, settings, terminal))
+        case action:
+            asyncio.run(_change(action, options.model, settings))
+            if options.json:
+                terminal.json({"model": options.model, "done": DONE[action]})
+            else:
+                terminal.say(f"{options.model} is {DONE[action]}.")
     return 0
 
 
-def _not_one(wanted: str, matches: "Sequence[ModelEntry]", models: "Sequence[ModelEntry]") -> str:
-    if matches:
-        return f"{wanted!r} is on several backends: {', '.join(model.id for model in matches)}."
-    near = difflib.get_close_matches(wanted, [model.id for model in models], n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"No model goes by the id {wanted!r}.{hint} `portal models` lists all."
+def _tell(options: argparse.Namespace, models: "Sequence[ModelEntry]", terminal: Terminal) -> int:
+    from portal.runtime.cli.model_words import find_entry, list_lines, show_lines
+
+    if options.action == "list":
+        if options.json:
+            terminal.json({"data": models})
+        else:
+            for line in list_lines(models):
+                terminal.say(line)
+        return 0
+    found = find_entry(options.model, models)
+    if isinstance(found, str):
+        terminal.fault(found)
+        return 1
+    if options.json:
+        terminal.json(found)
+    else:
+        for line in show_lines(found):
+            terminal.say(line)
+    return 0
 
 
-def _row(model: "ModelEntry") -> tuple[str, str, str, str]:
-    facts = model.portal
-    if facts.kind == "workspace":
-        return model.id, "", "", facts.description
-    context = str(facts.context_window) if facts.context_window else ""
-    return model.id, facts.parameters or "", context, _state(model)
+async def _models(settings: "Settings") -> "Sequence[ModelEntry]":
+    from portal.runtime.cli.door import open_door
+
+    async with open_door(settings) as door:
+        return await door.models()
 
 
-def _state(model: "ModelEntry") -> str:
-    if model.portal.kind == "workspace":
-        return "always there"
-    state = "live" if model.portal.live else "its backend is down"
-    return f"{state}, a small model" if model.portal.embedded else state
+async def _pull(options: argparse.Namespace, settings: "Settings", terminal: Terminal) -> None:
+    """Show a download to its end. Cancelled by Ctrl-C, it ends on the backend too."""
+    from portal.runtime.cli.door import open_door
+    from portal.runtime.cli.progress import view_for
+
+    view = view_for(terminal, as_json=options.json)
+    async with open_door(settings) as door:
+        try:
+            async with contextlib.aclosing(door.pull(options.model)) as steps:
+                async for step in steps:
+                    view.step(step)
+        finally:
+            view.end()
+    if not options.json:
+        terminal.say(f"{options.model} is there.")
+
+
+async def _change(action: str, model: str, settings: "Settings") -> None:
+    from portal.runtime.cli.door import open_door
+
+    async with open_door(settings) as door:
+        match action:
+            case "remove":
+                await door.remove(model)
+            case "load":
+                await door.load(model)
+            case _:
+                await door.unload(model)

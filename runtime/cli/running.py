@@ -1,6 +1,7 @@
 """The Portal that already runs on this state directory, called over HTTP as its owner."""
 
 import contextlib
+import urllib.parse
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,12 +9,20 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
+from portal.functions.answers.compare import Comparison
+from portal.functions.personas.list import PersonaList
+from portal.functions.system.backends import BackendList
+from portal.functions.system.create_session_link import SessionLink
+from portal.functions.system.reset_breakers import Reset
 from portal.runtime.backends.framing import Events
 from portal.runtime.ops.instance import RunInfo, read_run
+from portal.shared.decisions import Decision
 from portal.shared.errors import BackendBroken, PortalError
 from portal.shared.messages import Message
 from portal.shared.model_list import ModelEntry, ModelList
-from portal.shared.models import BackendStatus, Health
+from portal.shared.model_operations import PullProgress
+from portal.shared.models import BackendStatus, Health, Persona
+from portal.shared.route_request import RouteQuestion
 from portal.shared.turns import Sampling, TurnEvent
 
 T = TypeVar("T")
@@ -21,7 +30,8 @@ ANSWER_SECONDS = 10.0
 """Longest wait for what is answered from memory."""
 DONE = b"[DONE]"
 
-_decoder: msgspec.json.Decoder[TurnEvent] = msgspec.json.Decoder(TurnEvent)
+_event: msgspec.json.Decoder[TurnEvent] = msgspec.json.Decoder(TurnEvent)
+_progress = msgspec.json.Decoder(PullProgress)
 
 
 class NotAnswering(PortalError):
@@ -36,24 +46,15 @@ class Refused(PortalError):
     code = "refused"
 
 
-class BackendList(msgspec.Struct, frozen=True):
-    """What `/portal/backends` answers."""
-
-    data: tuple[BackendStatus, ...]
-
-
-class SessionLink(msgspec.Struct, frozen=True):
-    """What `/portal/session-links` answers."""
-
-    path: str
-
-
 class RunningServer:
     """Calls one server with the owner token of its run.json."""
 
     def __init__(self, run: RunInfo) -> None:
         self.run = run
-        self._headers = {"authorization": f"Bearer {run.token}"}
+        self._headers = {
+            "authorization": f"Bearer {run.token}",
+            "content-type": "application/json",
+        }
 
     def health(self) -> Health:
         """Ask for the state of the whole."""
@@ -68,12 +69,49 @@ class RunningServer:
         return True
 
     async def models(self) -> Sequence[ModelEntry]:
-        """List workspaces and models."""
+        """List workspaces, personas and models."""
         return self._call("GET", "/v1/models", ModelList).data
 
     async def backends(self) -> Sequence[BackendStatus]:
         """List the backends."""
         return self._call("GET", "/portal/backends", BackendList).data
+
+    def personas(self) -> Sequence[Persona]:
+        """List the personas."""
+        return self._call("GET", "/v1/personas", PersonaList).data
+
+    async def route(self, question: RouteQuestion) -> Decision:
+        """Say what would answer a question, and why."""
+        return await self._wait_for("/portal/route", Decision, question)
+
+    async def compare(self, models: Sequence[str], prompt: str) -> Comparison:
+        """Ask several models the same. Cancelling it makes the server stop their answers."""
+        body = {"models": models, "prompt": prompt}
+        return await self._wait_for("/portal/compare", Comparison, body)
+
+    async def pull(self, model: str) -> AsyncGenerator[PullProgress, None]:
+        """Let a backend download a model. Closing the iterator ends the download."""
+        async with contextlib.aclosing(self._stream("/portal/models/pull", {"model": model})) as it:
+            async for data in it:
+                yield _decoded(data, _progress)
+
+    async def remove(self, model: str) -> None:
+        """Delete a model from its backend."""
+        path = f"/portal/models/{urllib.parse.quote(model)}"
+        await self._wait_for(path, dict[str, Any], method="DELETE")
+
+    async def load(self, model: str) -> None:
+        """Bring a model into its backend's memory, however long that takes."""
+        await self._wait_for("/portal/models/load", dict[str, Any], {"model": model})
+
+    async def unload(self, model: str) -> None:
+        """Free the memory that a model takes."""
+        await self._wait_for("/portal/models/unload", dict[str, Any], {"model": model})
+
+    def reset_breakers(self, backend: str | None, model: str | None) -> int:
+        """Close the breakers that match; give how many were not closed."""
+        body = {"backend": backend, "model": model}
+        return self._call("POST", "/portal/backends/reset", Reset, body).reset
 
     def session_link(self) -> str:
         """Make an address that signs one browser in, once."""
@@ -91,15 +129,18 @@ class RunningServer:
             "messages": [{"role": each.role, "content": each.text} for each in messages],
             "workspace": model,
             "sampling": sampling or Sampling(),
+            "channel": "cli",
         }
-        timeout = httpx.Timeout(None, connect=ANSWER_SECONDS)
-        async with httpx.AsyncClient(trust_env=False, timeout=timeout) as client:
+        async with contextlib.aclosing(self._stream("/portal/turns", body)) as events:
+            async for data in events:
+                yield _decoded(data, _event)
+
+    async def _stream(self, path: str, body: object) -> AsyncGenerator[bytes]:
+        """Post, and give the events of the answer up to its end."""
+        async with self._client() as client:
             try:
                 async with client.stream(
-                    "POST",
-                    f"{self.run.url}/portal/turns",
-                    content=msgspec.json.encode(body),
-                    headers={**self._headers, "content-type": "application/json"},
+                    "POST", self.run.url + path, content=msgspec.json.encode(body)
                 ) as reply:
                     if reply.status_code != httpx.codes.OK:
                         raise _refusal(reply.status_code, await reply.aread())
@@ -109,12 +150,35 @@ class RunningServer:
             except httpx.TransportError as error:
                 raise self._silent(error) from error
 
-    def _call(self, method: str, path: str, shape: type[T]) -> T:
+    async def _wait_for(
+        self, path: str, shape: type[T], body: object = None, *, method: str = "POST"
+    ) -> T:
+        """Have something done that takes its time, and get its result."""
+        content = None if body is None else msgspec.json.encode(body)
         try:
-            with httpx.Client(trust_env=False, timeout=ANSWER_SECONDS) as client:
-                reply = client.request(method, self.run.url + path, headers=self._headers)
+            async with self._client() as client:
+                reply = await client.request(method, self.run.url + path, content=content)
         except httpx.TransportError as error:
             raise self._silent(error) from error
+        return self._read(path, reply, shape)
+
+    def _client(self) -> httpx.AsyncClient:
+        """Make a client that waits for as long as the server works."""
+        timeout = httpx.Timeout(None, connect=ANSWER_SECONDS)
+        return httpx.AsyncClient(trust_env=False, timeout=timeout, headers=self._headers)
+
+    def _call(self, method: str, path: str, shape: type[T], body: object = None) -> T:
+        """Ask what is answered from memory."""
+        content = None if body is None else msgspec.json.encode(body)
+        timeout = ANSWER_SECONDS
+        try:
+            with httpx.Client(trust_env=False, timeout=timeout, headers=self._headers) as client:
+                reply = client.request(method, self.run.url + path, content=content)
+        except httpx.TransportError as error:
+            raise self._silent(error) from error
+        return self._read(path, reply, shape)
+
+    def _read(self, path: str, reply: httpx.Response, shape: type[T]) -> T:
         if not reply.is_success:
             raise _refusal(reply.status_code, reply.content)
         try:
@@ -139,19 +203,19 @@ def find_running(state_dir: Path) -> RunningServer | None:
     return None if run is None else RunningServer(run)
 
 
-async def _events(reply: httpx.Response) -> AsyncGenerator[TurnEvent]:
+async def _events(reply: httpx.Response) -> AsyncGenerator[bytes]:
     frames = Events()
     async for chunk in reply.aiter_bytes():
         for data in frames.feed(chunk):
             if data == DONE:
                 return
-            yield _event(data)
+            yield data
     raise BackendBroken("The answer was cut: Portal closed the connection before its end.")
 
 
-def _event(data: bytes) -> TurnEvent:
+def _decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
-        return _decoder.decode(data)
+        return decoder.decode(data)
     except msgspec.ValidationError:
         # The host ends a stream that failed with OpenAI's error object instead of an event.
         raise _refusal(0, data) from None

@@ -16,14 +16,22 @@ from portal.runtime.cli.terminal import Terminal
 from portal.runtime.context import Generation
 from portal.runtime.ops.instance import InstanceLock, RunInfo, new_token
 from portal.runtime.ops.schema import Settings
+from portal.runtime.ops.sessions import OWNER
 from portal.runtime.ops.version import version
 from portal.runtime.routing.discovery import FIRST_ROUND_SECONDS
 from portal.runtime.server import Server, url_of
-from portal.shared.errors import ConfigurationError
+from portal.shared.contract import Call
+from portal.shared.decisions import Candidate
+from portal.shared.errors import ConfigurationError, PortalError
+from portal.shared.ids import new_id
+from portal.shared.messages import Message
 from portal.shared.models import BackendStatus
+from portal.shared.turns import TurnRequest
 
 LOOK_SECONDS = 0.05
 """Pause between looks at whether every backend has answered once."""
+EVERYDAY = "What should I see in Lisbon in two days?"
+"""A question of no special kind, to find out who answers such."""
 
 
 def serve(
@@ -94,13 +102,23 @@ def open_browser(link: str) -> None:
     threading.Thread(target=open_it, name="browser", daemon=True).start()
 
 
+async def _choose_auto(generation: Generation) -> Candidate | None:
+    """Find which model answers an everyday question to `auto` now; None when none does."""
+    call = Call(new_id(), OWNER, "up", time.perf_counter())
+    question = TurnRequest((Message("user", EVERYDAY),))
+    try:
+        return (await generation.routing.explain(call, question, ask=False)).candidates[0]
+    except PortalError:
+        return None
+
+
 async def _say_who_answers(generation: Generation, terminal: Terminal) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(FIRST_ROUND_SECONDS):
             while _is_new(generation.health.backends()):  # noqa: ASYNC110 — read from memory
                 await asyncio.sleep(LOOK_SECONDS)
     statuses = generation.health.backends()
-    chosen = banner.choose_auto(generation.settings.workspaces, generation.models, statuses)
+    chosen = await _choose_auto(generation)
     parameters = next(
         (
             model.parameters

@@ -28,6 +28,8 @@ class Terminal:
         self.stderr = stderr
         colours = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         self._coloured = {id(stream): colours and stream.isatty() for stream in (stdout, stderr)}
+        self.redraws = stdout.isatty() and environ.get("TERM") != "dumb"
+        """Whether a line of stdout can be written over."""
 
     @classmethod
     def of_process(cls) -> Self:
@@ -59,6 +61,10 @@ class Terminal:
     def write(self, text: str, *styles: Style) -> None:
         """Write to stdout at once, without a line end."""
         self._write(self.stdout, text, styles)
+
+    def redraw(self, text: str) -> None:
+        """Write over the line that stdout stands in, where `redraws`."""
+        self._write(self.stdout, f"\r{text}\x1b[K", ())
 
     def note(self, text: str, *, end: str = "\n") -> None:
         """Write beside the output, to stderr."""

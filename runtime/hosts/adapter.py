@@ -7,6 +7,7 @@ the shape of errors, and the headers by which every answer tells the truth about
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,6 +16,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from portal.runtime.catalogue import Function
 from portal.runtime.context import CallContext, Generation
 from portal.runtime.hosts.body import WHOLE, ClientLeft, read_body
+from portal.runtime.hosts.cycle import CYCLE, Cycle
 from portal.runtime.hosts.errors import DROP, AnswerBroken
 from portal.runtime.hosts.gate import LOCAL, Gate, Head, check_media_type
 from portal.runtime.hosts.reply import send_error, send_result, stream_headers
@@ -27,7 +29,8 @@ from portal.shared.ids import new_id
 log = logging.getLogger("portal.host")
 
 WATCH_AFTER = 0.02
-"""Seconds before a running call is watched for its client leaving: a short one needs no watcher."""
+"""Seconds before a running call is watched for its client leaving, where the server does not tell:
+a short one needs no watcher."""
 
 LAST_WORDS = 0.5
 """Seconds that a cut call may take to tell its client so; one that does not read is let go."""
@@ -57,8 +60,8 @@ def mount(host: Host, function: Function) -> ASGIApp:
     route = function.trigger
     assert isinstance(route, Route)
 
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        await Exchange(host, function, route, scope, receive, send).run()
+    def application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return Exchange(host, function, route, scope, receive, send).run()
 
     return application
 
@@ -68,7 +71,9 @@ class Exchange:
 
     __slots__ = (
         "_call",
+        "_cycle",
         "_function",
+        "_heartbeat",
         "_host",
         "_left",
         "_receive",
@@ -99,18 +104,43 @@ class Exchange:
         self._send = send
         self._call = Call(new_id(), LOCAL, function.name, time.perf_counter())
         self._left = False
+        self._heartbeat = 0.0
         self._replying = False
         self._sender: StreamSender | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._task: Any = asyncio.current_task()
+        cycle: Any = scope.get(CYCLE)
+        self._cycle: Cycle | None = cycle
+        self._task: Any = asyncio.current_task() if cycle is None else cycle.task
 
     async def run(self) -> None:
         """Answer, whatever happens; an error's answer is sent unless headers have gone out."""
         host, task = self._host, self._task
         host.calls.add(task)
         try:
-            await self._answer_or_tell()
+            # Every call between here and a stream's items is gone through with each token.
+            try:
+                result = await self._result()
+                if isinstance(result, Stream):
+                    await self._sender_of(result).run(self._heartbeat)
+                else:
+                    self._replying = True
+                    head_only = self._scope["method"] == "HEAD"
+                    await send_result(self._send, result, self._call, head_only=head_only)
+            except ClientLeft:
+                pass
+            except asyncio.CancelledError:
+                if not self._is_ours():
+                    raise
+                self._unwatch()
+                if not self._left:
+                    await self._say_cut()
+            except AnswerBroken:
+                raise
+            except Exception as error:
+                if not isinstance(error, PortalError):
+                    log.exception("%s failed (request %s)", self._function.name, self._call.id)
+                await send_error(self._send, error, self._call, self._scope["path"])
         except asyncio.CancelledError:
             # Once more, or while an error was sent: what has been said so far has to do.
             if not self._is_ours():
@@ -125,24 +155,6 @@ class Exchange:
             host.calls.discard(task)
             host.cut.discard(task)
 
-    async def _answer_or_tell(self) -> None:
-        try:
-            await self._answer()
-        except ClientLeft:
-            pass
-        except asyncio.CancelledError:
-            if not self._is_ours():
-                raise
-            self._unwatch()
-            if not self._left:
-                await self._say_cut()
-        except AnswerBroken:
-            raise
-        except Exception as error:
-            if not isinstance(error, PortalError):
-                log.exception("%s failed (request %s)", self._function.name, self._call.id)
-            await send_error(self._send, error, self._call)
-
     def _is_ours(self) -> bool:
         """Tell whether it was the host that cancelled this call, and take that back if so."""
         if not self._left and self._task not in self._host.cut:
@@ -151,10 +163,12 @@ class Exchange:
             pass
         return True
 
-    async def _answer(self) -> None:
+    async def _result(self) -> Any:
+        """Admit the request, and let the function answer it."""
         host, function, scope, call = self._host, self._function, self._scope, self._call
         generation = host.generation
         server = generation.settings.server
+        self._heartbeat = server.heartbeat_seconds
         if not host.accepting and self._route.scope is not RouteScope.PUBLIC:
             raise ShuttingDown("Portal is starting or shutting down.")
         head: Head = scope["portal.head"]
@@ -170,7 +184,7 @@ class Exchange:
             whole=WHOLE in scope,
         )
         # Not before: until then the body's reader is the one that hears of a client that leaves.
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._begin_watch)
+        self._watch()
         raw = RawRequest(
             method,
             path,
@@ -182,32 +196,42 @@ class Exchange:
         request = function.decode(raw)
         context = CallContext(generation, call)
         if function.blocking:
-            result = await asyncio.to_thread(function.handle, request, context)
-        else:
-            result = await function.handle(request, context)
-        if isinstance(result, Stream):
-            self._sender = StreamSender(
-                result, self._send, lambda: stream_headers(result, call), self._unwatch
-            )
-            await self._sender.run(server.heartbeat_seconds)
-        else:
-            self._replying = True
-            await send_result(self._send, result, call, head_only=method == "HEAD")
+            return await asyncio.to_thread(function.handle, request, context)
+        return await function.handle(request, context)
 
-    def _begin_watch(self) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+    def _sender_of(self, stream: Stream) -> StreamSender:
+        call = self._call
+        self._sender = StreamSender(
+            stream, self._send, lambda: stream_headers(stream, call), self._unwatch
+        )
+        return self._sender
 
-    async def _watch(self) -> None:
-        """Cancel the call as soon as its client has left."""
+    def _watch(self) -> None:
+        """Have the call cancelled as soon as its client leaves; Portal's own server tells that."""
+        if self._cycle is not None:
+            self._cycle.watch(self._leave)
+        else:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(WATCH_AFTER, self._begin_to_listen)
+
+    def _leave(self) -> None:
+        self._left = True
+        self._task.cancel()
+
+    def _begin_to_listen(self) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(self._listen())
+
+    async def _listen(self) -> None:
         while True:
             message: Any = await self._receive()
             if message["type"] == "http.disconnect":
-                self._left = True
-                self._task.cancel()
+                self._leave()
                 return
 
     def _unwatch(self) -> None:
         """End the watch: after the last byte, the end of the request is no client that leaves."""
+        if self._cycle is not None:
+            self._cycle.watch(None)
         if self._timer is not None:
             self._timer.cancel()
         if self._watcher is not None:
@@ -222,7 +246,7 @@ class Exchange:
                 if self._replying:
                     raise AnswerBroken(error.message)
                 if sender is None or not sender.started:
-                    await send_error(self._send, error, self._call)
+                    await send_error(self._send, error, self._call, self._scope["path"])
                 elif not sender.ended:
                     await sender.end_with(error)
         except TimeoutError:

@@ -6,7 +6,7 @@ from typing import Any
 
 from litestar.types import Receive
 
-from portal.shared.errors import InvalidRequest, SlowRequest, TooLarge
+from portal.shared.errors import InvalidRequest, SlowRequest, TooLarge, WrongMediaType
 
 WHOLE = "portal.whole"
 """Key of a scope whose body has arrived to its end, so that reading it never waits."""
@@ -26,7 +26,9 @@ class ClientLeft(Exception):
 async def read_body(
     receive: Receive, headers: Mapping[str, str], *, limit: int, pause: float, whole: bool
 ) -> bytes:
-    """Return the whole body. Raises TooLarge, SlowRequest, InvalidRequest or ClientLeft.
+    """Return the whole body, which must not be compressed.
+
+    Raises WrongMediaType, TooLarge, SlowRequest, InvalidRequest or ClientLeft.
 
     `limit` is in bytes, `pause` the longest silence in seconds; in all, a body may take `pause`
     and a second for each KiB that has come. `whole`: it is known to be there. A declared length
@@ -43,6 +45,8 @@ async def read_body(
             return b""
         if len(declared) > 18 or int(declared) > limit:
             raise _too_large(limit)
+    if "content-encoding" in headers:
+        _check_encoding(headers["content-encoding"])
     if whole:
         message: Any = await receive()
         if message["type"] == "http.disconnect":
@@ -79,6 +83,17 @@ async def _next(receive: Receive, pause: float) -> Any:
     if message["type"] == "http.disconnect":
         raise ClientLeft
     return message
+
+
+def _check_encoding(named: str) -> None:
+    """Refuse a compressed body: decoded, a few bytes could fill the memory."""
+    for encoding in named.split(","):
+        if encoding.strip().lower() not in ("identity", ""):
+            raise WrongMediaType(
+                f"The body has Content-Encoding {named[:80]!r}, which Portal does not decode: "
+                "send it uncompressed.",
+                param="content-encoding",
+            )
 
 
 def _too_large(limit: int) -> TooLarge:

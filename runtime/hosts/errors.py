@@ -1,6 +1,7 @@
-"""The one table from errors to HTTP: status and OpenAI's error type; and the body made of it."""
+"""The one table from errors to HTTP: status and type; and the body, in the shape of each API."""
 
 import math
+from collections.abc import Callable
 
 import msgspec
 
@@ -38,8 +39,10 @@ TABLE: dict[type[errors.PortalError], Answer] = {
     errors.HeadersTooLarge: Answer(431, "invalid_request_error"),
     errors.BackendError: Answer(502, "backend_error"),
     errors.BackendUnreachable: Answer(503, "backend_error"),
+    errors.BackendPaused: Answer(503, "backend_error"),
     errors.NoBackend: Answer(503, "backend_error"),
     errors.ShuttingDown: Answer(503, "server_error"),
+    errors.BackendBusy: Answer(503, "backend_error"),
     errors.BackendTimeout: Answer(504, "backend_error"),
     errors.PortalError: Answer(500, "server_error"),
 }
@@ -60,15 +63,13 @@ def answer_for(error: Exception) -> Answer:
 def openai_error(error: Exception) -> bytes:
     """Encode OpenAI's error object; an unforeseen error's own words are never shown."""
     answer = answer_for(error)
+    param, code = None, errors.PortalError.code
     if isinstance(error, errors.PortalError):
-        message, param, code = error.message, error.param, error.code
-    else:
-        message = "Portal failed on this request; the log has the details."
-        param, code = None, errors.PortalError.code
+        param, code = error.param, error.code
     return msgspec.json.encode(
         {
             "error": {
-                "message": message,
+                "message": _words(error),
                 "type": answer.type,
                 "param": param,
                 "code": code,
@@ -77,15 +78,41 @@ def openai_error(error: Exception) -> bytes:
     )
 
 
+def ollama_error(error: Exception) -> bytes:
+    """Encode Ollama's error object, which is the sentence alone."""
+    return msgspec.json.encode({"error": _words(error)})
+
+
+SHAPES: tuple[tuple[str, Callable[[Exception], bytes]], ...] = (
+    ("/api/dry-run", openai_error),  # Portal's own, although it lies beside those of Ollama
+    ("/api/", ollama_error),
+)
+"""Whose shape errors have, by how the path begins; the first that fits. Else it is OpenAI's."""
+
+
+def error_body(error: Exception, path: str) -> bytes:
+    """Encode an error in the shape of the API that the path belongs to."""
+    for start, encode in SHAPES:
+        if path.startswith(start):
+            return encode(error)
+    return openai_error(error)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, errors.PortalError):
+        return error.message
+    return "Portal failed on this request; the log has the details."
+
+
 def sse_error(error: Exception) -> bytes:
     """End an SSE stream with an error event; the leading line ends close an event cut in half."""
     return b"\n\ndata: " + openai_error(error) + b"\n\n"
 
 
 def error_headers(error: Exception) -> list[tuple[bytes, bytes]]:
-    """Headers that an error brings along: Retry-After, Allow, WWW-Authenticate."""
+    """Headers that an error brings along: Retry-After, Allow, WWW-Authenticate, Accept-Encoding."""
     match error:
-        case errors.RateLimited(retry_after=seconds):
+        case errors.RateLimited(retry_after=seconds) | errors.BackendPaused(retry_after=seconds):
             return [(b"retry-after", _whole_seconds(seconds))]
         case errors.BackendRefused(retry_after=seconds) if seconds is not None:
             return [(b"retry-after", _whole_seconds(seconds))]
@@ -93,6 +120,8 @@ def error_headers(error: Exception) -> list[tuple[bytes, bytes]]:
             return [(b"allow", ", ".join(allowed).encode())]
         case errors.Unauthenticated():
             return [(b"www-authenticate", b"Bearer")]
+        case errors.WrongMediaType(param="content-encoding"):
+            return [(b"accept-encoding", b"identity")]
     return []
 
 

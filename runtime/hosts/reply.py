@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -11,7 +12,13 @@ from urllib.parse import quote
 import msgspec
 from litestar.types import Send
 
-from portal.runtime.hosts.errors import AnswerBroken, answer_for, error_headers, openai_error
+from portal.runtime.hosts.errors import (
+    AnswerBroken,
+    answer_for,
+    error_body,
+    error_headers,
+    openai_error,
+)
 from portal.shared.contract import Call, FileReply, RawReply, Stream
 from portal.shared.errors import NotFound
 
@@ -28,14 +35,15 @@ encode = msgspec.json.Encoder().encode
 def truth_headers(call: Call) -> Headers:
     """The headers by which an answer tells about itself: id, route, overhead, dropped fields."""
     now = time.perf_counter() if call.waiting_since is None else call.waiting_since
-    own = now - call.started - call.waited
     headers = [
         (b"x-request-id", call.id.encode()),
-        (b"x-portal-overhead-ms", b"%.2f" % (own * 1000)),
+        (b"x-portal-overhead-ms", b"%.2f" % ((now - call.started - call.waited) * 1000)),
         NOSNIFF,
     ]
     if call.route:
         headers.append((b"x-portal-route", _header(call.route)))
+    if call.context:
+        headers.append((b"x-portal-context", _header(call.context)))
     if call.dropped:
         headers.append((b"x-portal-dropped", _header(", ".join(call.dropped))))
     return headers
@@ -43,7 +51,10 @@ def truth_headers(call: Call) -> Headers:
 
 def _header(text: str) -> bytes:
     """Make text that a client chose fit for a header: printable ASCII, of bounded length."""
-    return UNPRINTABLE.sub("?", text[:HEADER_LENGTH]).encode("ascii")
+    text = text[:HEADER_LENGTH]
+    if not (text.isascii() and text.isprintable()):
+        text = UNPRINTABLE.sub("?", text)
+    return text.encode("ascii")
 
 
 def stream_headers(stream: Stream, call: Call) -> Headers:
@@ -65,25 +76,38 @@ async def send_result(send: Send, result: Any, call: Call, *, head_only: bool = 
 
     `head_only`: the body is only measured where that saves reading it; the server leaves it out.
     """
-    match result:
-        case RawReply(status, headers, body):
-            await _send_whole(send, status, [*headers, *truth_headers(call)], body)
-        case FileReply():
-            await _send_file(send, result, call, head_only)
-        case None:
-            await _send_whole(send, 204, truth_headers(call), b"")
-        case _:
-            await _send_whole(send, 200, [JSON_TYPE, *truth_headers(call)], encode(result))
+    if isinstance(result, RawReply):
+        headers = [*result.headers, *truth_headers(call)]
+        await _send_whole(send, result.status, headers, result.body)
+    elif isinstance(result, FileReply):
+        await _send_file(send, result, call, head_only)
+    elif result is None:
+        await _send_whole(send, 204, truth_headers(call), b"")
+    else:
+        await _send_whole(send, 200, [JSON_TYPE, *truth_headers(call)], encode(result))
 
 
-async def send_error(send: Send, error: Exception, call: Call) -> None:
-    """Send an error's status, headers and body in OpenAI's shape."""
+async def send_error(send: Send, error: Exception, call: Call, path: str) -> None:
+    """Send an error's status, headers and body, in the shape of the API at this path."""
     status = answer_for(error).status
     headers = [JSON_TYPE, *error_headers(error), *truth_headers(call)]
     if status in (408, 413):
         # The rest of the body will not be read, so the connection cannot serve another request.
         headers.append((b"connection", b"close"))
-    await _send_whole(send, status, headers, openai_error(error))
+    await _send_whole(send, status, headers, error_body(error, path))
+
+
+def whole_answer(error: Exception) -> bytes:
+    """Write an error as all the bytes of an answer that ends its connection.
+
+    In OpenAI's shape: this is for what is no request yet.
+    """
+    status, body = answer_for(error).status, openai_error(error)
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from portal.runtime.ops import checks, ollama_host, schema, values
-from portal.runtime.ops.fields import Field, Key, dotted, fields, layout, words
+from portal.runtime.ops.fields import Field, Key, dotted, fields, item_key, layout, words
 from portal.runtime.ops.sources import Entry, Layer, hint
 
 DEFAULT = "default"
@@ -43,7 +43,9 @@ def assemble(
     for name, struct in known.tables.items():
         made[name] = _tables(struct, name, entries, home, report)
     _directories(made, entries, home, report)
-    _backends(made, entries, ollama, report)
+    _recovery(made["breaker"], entries, report)
+    _lists(made, entries, report)
+    _ollama(made, ollama, report)
     if len(report.faults) > before:
         return None
     settings = schema.Settings(**made)
@@ -67,7 +69,8 @@ def _field(
     try:
         return {field.name: values.convert(checked_as, field, entry, home)}
     except values.Wrong as wrong:
-        shown = checks.found(entry.value, secret=field.secret)
+        as_written = checked_as in checks.AS_WRITTEN
+        shown = checks.found(entry.value, secret=field.secret, as_written=as_written)
         report.faults.append(f"{entry.label} is {shown}, expected {wrong}")
         return {}
 
@@ -108,9 +111,8 @@ def _item(
     report: Report,
 ) -> S | None:
     """Convert one table of a list; it goes by its name in faults, else by its number."""
-    who = table.get("name")
-    who = who if isinstance(who, str) and who.isprintable() and 0 < len(who) < 65 else f"#{number}"
-    label, key = f"{entry.label}[{who}]", f"{section}[{who}]"
+    label = item_key(entry.label, table.get("name"), number)
+    key = item_key(section, table.get("name"), number)
     report.places[key] = entry.place
     before = len(report.faults)
     for name in table:
@@ -174,12 +176,28 @@ def _directories(made: dict[str, Any], entries: Layer, home: Path | None, report
         )
 
 
-def _backends(made: dict[str, Any], entries: Layer, ollama: Entry | None, report: Report) -> None:
-    entry = entries.get(("backends",))
-    if entry is not None:
-        report.faults += [
-            f"{entry.label}: {fault}" for fault in checks.backend_faults(made["backends"])
-        ]
+def _recovery(breaker: schema.Breaker, entries: Layer, report: Report) -> None:
+    first, longest = breaker.recovery_seconds, breaker.max_recovery_seconds
+    if longest >= first:
+        return
+    if entry := entries.get(("breaker", "max_recovery_seconds")):
+        wrong = f"{entry.label} is {longest:g}, expected at least breaker.recovery_seconds"
+        report.faults.append(f"{wrong}, which is {first:g}")
+    elif entry := entries.get(("breaker", "recovery_seconds")):
+        wrong = f"{entry.label} is {first:g}, expected at most breaker.max_recovery_seconds"
+        report.faults.append(f"{wrong}, which is {longest:g}")
+
+
+def _lists(made: Mapping[str, Any], entries: Layer, report: Report) -> None:
+    for section in layout().lists:
+        if entry := entries.get((section,)):
+            faults = checks.repeated(section, [item.name for item in made[section]])
+            if section == "backends":
+                faults += checks.backend_faults(made[section])
+            report.faults += [f"{entry.label}: {fault}" for fault in faults]
+
+
+def _ollama(made: dict[str, Any], ollama: Entry | None, report: Report) -> None:
     address = ollama_host.parse(ollama.value) if ollama else None
     if ollama is None or address is None:
         return

@@ -9,11 +9,11 @@ from contextlib import AbstractAsyncContextManager
 import httpx
 
 from portal.runtime.backends.backend import Backend
+from portal.runtime.hints.hints import billions, may_chat
 from portal.runtime.ops.doctor_portal import ask_one_token
 from portal.runtime.ops.findings import Finding, fault, guarded, ok, warn
 from portal.runtime.ops.instance import RunInfo
 from portal.runtime.ops.schema import Settings
-from portal.runtime.routing.candidates import billions, may_chat
 from portal.shared.errors import PortalError
 from portal.shared.messages import Message
 from portal.shared.models import BackendKind, BackendStatus, Model
@@ -88,8 +88,8 @@ async def _one_token(backend: Backend, model: Model) -> None:
 
 def _choose(models: Sequence[Model]) -> Model | None:
     """Take a loaded chat model, else the smallest: nobody wants to wait for gigabytes."""
-    able = [model for model in models if may_chat(model)]
-    return min(able, key=billions, default=None)
+    able = [model for model in models if may_chat(model) and not model.gone]
+    return min(able, key=lambda model: (not model.loaded, billions(model)), default=None)
 
 
 def _restore(status: BackendStatus) -> str:

@@ -20,7 +20,7 @@ from portal.runtime.ops.explain import (
     settings_rows,
     settings_table,
 )
-from portal.runtime.ops.fields import Field, Key, fields, layout, variable, words
+from portal.runtime.ops.fields import Field, Key, fields, is_choice, layout, variable, words
 from portal.runtime.ops.toml_text import toml_value
 
 BEGIN = "<!-- settings: begin -->"
@@ -29,6 +29,10 @@ _EXAMPLES: Mapping[Key, str] = {
     ("backends", "name"): "vllm",
     ("backends", "kind"): "openai",
     ("backends", "url"): "http://192.168.1.20:8000",
+    ("models", "name"): "ollama/qwen*",
+    ("rules", "name"): "crashes",
+    ("rules", "pattern"): "traceback|stack trace|segmentation fault",
+    ("rules", "target"): "auto-coding",
     ("workspaces",): "auto-coding",
 }
 _OTHER_VARIABLES: Mapping[str, tuple[str, str]] = {
@@ -82,7 +86,7 @@ def example_env() -> str:
         lines += ["", *_wrapped(doc), f"#{name}={value}"]
     for given in settings_rows():
         if given.section not in known.lists and given.section not in known.tables:
-            lines += ["", *_wrapped(given.doc), f"#{given.variable}={_env_value(given)}"]
+            lines += ["", *_wrapped(_told(given)), f"#{given.variable}={_env_value(given)}"]
     for section, struct in known.lists.items():
         item = {
             name: _EXAMPLES[section, name]
@@ -97,7 +101,7 @@ def example_env() -> str:
         lines += [f"#{variable((section,))}='{json.dumps({name: {}})}'"]
         for field in fields(struct).values():
             given = row((section, field.name), field, struct)
-            lines += ["", *_wrapped(given.doc)]
+            lines += ["", *_wrapped(_told(given))]
             lines += [f"#{variable((section, name, field.name))}={_env_value(given)}"]
     return "\n".join(lines) + "\n"
 
@@ -111,8 +115,14 @@ def _example(key: Key, struct: type[msgspec.Struct], known: Mapping[str, Field])
         if not value:
             doc += f" ({words(field.type)}; unset)"
             value = '""'
+        elif is_choice(field.type):
+            doc += f" ({words(field.type)})"
         lines += ["", *_wrapped(doc), f"#{name} = {value}"]
     return lines
+
+
+def _told(given: SettingRow) -> str:
+    return f"{given.doc} ({given.type})" if given.choice else given.doc
 
 
 def _env_value(given: SettingRow) -> str:

@@ -13,7 +13,18 @@ from typing import Any
 import msgspec
 
 from portal.runtime.ops import schema
-from portal.runtime.ops.fields import Field, Key, dotted, fields, layout, limits, noun, variable
+from portal.runtime.ops.fields import (
+    Field,
+    Key,
+    dotted,
+    fields,
+    is_choice,
+    item_key,
+    layout,
+    limits,
+    noun,
+    variable,
+)
 from portal.runtime.ops.settings import Loaded
 from portal.runtime.ops.toml_text import toml_key, toml_value
 
@@ -34,6 +45,8 @@ class SettingRow(msgspec.Struct, frozen=True):
     variable: str
     """The environment variable that sets it, or the list it is in."""
     type: str
+    choice: bool
+    """Whether a few words alone are allowed, which `type` lists."""
     bounds: str
     default: str
     """As TOML; empty where there is none."""
@@ -80,8 +93,8 @@ def show(loaded: Loaded) -> str:
         lines += ["", f"[{section}]"]
         lines += _shown(getattr(loaded.settings, section), section, fields(struct), places)
     for section, struct in known.lists.items():
-        for item in getattr(loaded.settings, section):
-            key = f"{section}[{item.name}]"
+        for number, item in enumerate(getattr(loaded.settings, section), 1):
+            key = item_key(section, item.name, number)
             lines += ["", f"[[{section}]]  # {_comment(places.get(key, ''))}"]
             lines += _shown(item, key, fields(struct), places)
     for section, struct in known.tables.items():
@@ -148,6 +161,7 @@ def row(key: Key, field: Field, struct: type[msgspec.Struct]) -> SettingRow:
         section=key[0] if len(key) > 1 else "",
         variable=env,
         type=noun(field.type),
+        choice=is_choice(field.type),
         bounds=limits(field.type),
         default=default_text(key, field),
         doc=docs()[struct.__name__].get(field.name, ""),

@@ -15,6 +15,7 @@ from msgspec import inspect
 from portal.runtime.ops import schema
 
 PREFIX = "PORTAL_"
+_LONGEST_NAME = 200
 ALIASES: Mapping[tuple[str, ...], str] = {("router_token",): "ROUTER_TOKEN"}
 """Settings that go by an older name in the environment, beside `PORTAL_…`."""
 
@@ -116,9 +117,21 @@ def variable(key: Key) -> str:
     return ALIASES.get(key) or PREFIX + "__".join(key).upper().replace("-", "_")
 
 
+def item_key(section: str, name: object, number: int) -> str:
+    """Write the key of one table of a list: by its name where that is fit to print."""
+    fit = isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST_NAME
+    return f"{section}[{name}]" if fit else f"{section}[#{number}]"
+
+
 def words(kind: inspect.Type) -> str:
     """Say in words what a type allows, its limits included: `a whole number from 0 to 65535`."""
     return f"{noun(kind)} {limits(kind)}".rstrip()
+
+
+def is_choice(kind: inspect.Type) -> bool:
+    """Tell whether a type allows a few words alone, or a list of them."""
+    inner = kind.item_type if isinstance(kind, inspect.VarTupleType) else kind
+    return isinstance(inner, inspect.LiteralType)
 
 
 def noun(kind: inspect.Type) -> str:
@@ -133,12 +146,15 @@ def noun(kind: inspect.Type) -> str:
         case inspect.StrType():
             return "a name" if kind.pattern else "text"
         case inspect.LiteralType():
-            return " or ".join(f'"{value}"' for value in kind.values)
+            *others, last = (f'"{value}"' for value in kind.values)
+            return f"{', '.join(others)} or {last}" if others else last
         case inspect.CustomType(cls=cls) if cls is Path:
             return "a path"
         case inspect.VarTupleType(item_type=inspect.StrType()):
             return "a list of texts"
-        case inspect.VarTupleType():
+        case inspect.VarTupleType(item_type=inspect.LiteralType() as item):
+            return f"a list of {noun(item)}"
+        case inspect.VarTupleType(item_type=inspect.StructType()):
             return "a list of tables"
         case inspect.DictType() | inspect.StructType():
             return "a table"
@@ -151,10 +167,14 @@ def limits(kind: inspect.Type) -> str:
     match kind:
         case inspect.StrType(pattern=str()):
             return "of small letters, digits, `.`, `_` and `-`, at most 64, no mark first"
-        case inspect.IntType() | inspect.FloatType() if kind.gt is not None:
-            return f"above {kind.gt:g}"
-        case inspect.IntType() | inspect.FloatType() if kind.ge is not None:
-            return f"from {kind.ge:g} to {kind.le:g}" if kind.le is not None else f"≥ {kind.ge:g}"
+        case inspect.IntType(ge=low, le=high) | inspect.FloatType(ge=low, le=high) if (
+            low is not None and high is not None
+        ):
+            return f"from {low:.15g} to {high:.15g}"
+        case inspect.IntType() | inspect.FloatType():
+            bounds = (("above", kind.gt), ("≥", kind.ge), ("below", kind.lt), ("≤", kind.le))
+            known = (f"{word} {bound:.15g}" for word, bound in bounds if bound is not None)
+            return " and ".join(known)
         case _:
             return ""
 

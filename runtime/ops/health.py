@@ -3,21 +3,32 @@
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from portal.runtime.backends.backend import Backend
 from portal.runtime.ops.version import version
-from portal.shared.models import BackendStatus, Health
+from portal.shared.models import BackendStatus, BreakerStatus, Health
 
 
 class HealthMonitor:
     """Implements the HealthReport port. `accepting`: started, and not on the way down."""
 
-    def __init__(self, backends: Sequence[Backend], accepting: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        backends: Sequence[Backend],
+        accepting: Callable[[], bool],
+        breakers: Callable[[str], tuple[BreakerStatus, ...]],
+    ) -> None:
         self._backends = backends
         self._accepting = accepting
+        self._breakers = breakers
         self._started = time.monotonic()
 
     def backends(self) -> Sequence[BackendStatus]:
-        return [backend.status() for backend in self._backends]
+        return [
+            msgspec.structs.replace(status, breakers=self._breakers(status.name))
+            for status in (backend.status() for backend in self._backends)
+        ]
 
     def health(self) -> Health:
         statuses = self.backends()
@@ -40,7 +51,7 @@ def find_problems(statuses: Sequence[BackendStatus]) -> list[str]:
     model only when nothing else can answer.
     """
     problems = [
-        f"The backend {status.name} is down: {status.error}"
+        f"The backend {status.name} is down. {status.error}"
         for status in statuses
         if status.state == "dead"
     ]
@@ -48,6 +59,13 @@ def find_problems(statuses: Sequence[BackendStatus]) -> list[str]:
         f"The backend {status.name} has no models."
         for status in statuses
         if status.state == "live" and not status.models
+    ]
+    problems += [
+        f"{status.name}/{breaker.model} is left alone after {breaker.failures} failures: "
+        f"{breaker.error}"
+        for status in statuses
+        for breaker in status.breakers
+        if breaker.state == "open" and status.state != "dead"
     ]
     able = [s for s in statuses if s.models and s.state in ("live", "standby", "starting")]
     if not able:

@@ -9,6 +9,9 @@ from typing import Annotated, Literal, get_type_hints
 
 from msgspec import Meta, Struct
 
+from portal.shared.decisions import Strategy
+from portal.shared.models import Capability, SpeedClass
+
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -84,7 +87,17 @@ class Backend(Section, frozen=True, forbid_unknown_fields=True):
     api_key: Annotated[str | None, Secret()] = None
     """Bearer token that the backend wants, if any."""
     max_connections: Count = 64
-    """Most requests sent to it at once."""
+    """Most connections to it at once, whatever they are for."""
+    max_concurrency: Annotated[int, Meta(ge=0)] = 0
+    """Most answers that it writes at once, others wait in line; 0: as many as connections."""
+    max_loaded: Annotated[int, Meta(ge=0)] = 0
+    """Most models that fit its memory together; 0: learnt from watching it."""
+    priority: Annotated[int, Meta(ge=-100, le=100)] = 0
+    """Between models that are equally good, the backend of the higher number is taken."""
+    ca_file: Path | None = None
+    """PEM file of the authority behind its https certificate; trusted instead of all others."""
+    pool_seconds: Seconds = 60.0
+    """Longest wait for one of the connections to become free."""
     connect_seconds: Seconds = 2.0
     """Longest time to open a connection."""
     first_byte_seconds: Seconds = 600.0
@@ -112,6 +125,85 @@ class Embedded(Section, frozen=True, forbid_unknown_fields=True):
     """Longest time the child process may take to load."""
 
 
+class Routing(Section, frozen=True, forbid_unknown_fields=True):
+    """How a question finds its model, and what happens when that model fails."""
+
+    strategy: Strategy = "auto"
+    """What a workspace prefers where it does not say so itself."""
+    classifier_model: str | None = None
+    """A small model that sorts questions which the rules are unsure of; unset: rules alone."""
+    classifier_seconds: Seconds = 1.0
+    """Longest wait for `classifier_model`; after that the rules decide."""
+    first_token_seconds: Seconds = 600.0
+    """Longest wait for the first token of a workspace's answer; then the next model is tried."""
+    token_seconds: Seconds = 120.0
+    """Longest pause between two tokens of an answer."""
+    connect_retries: Annotated[int, Meta(ge=0, le=10)] = 1
+    """How often a refused connection is tried again where no other model can take over."""
+    retry_seconds: Seconds = 0.2
+    """Pause before a refused connection is tried again; each further one is twice as long."""
+
+
+class Breaker(Section, frozen=True, forbid_unknown_fields=True):
+    """When a model that keeps failing is left alone, each (backend, model) for itself."""
+
+    failures: Count = 3
+    """Failures in a row after which a model is left alone."""
+    recovery_seconds: Seconds = 15.0
+    """How long a failing model is left alone at first; doubled each time it then fails again."""
+    max_recovery_seconds: Seconds = 300.0
+    """Longest that a failing model is left alone before it is tried again."""
+    half_open: Count = 1
+    """Requests that may try it at once after that; it is trusted again when as many succeed."""
+
+
+class Load(Section, frozen=True, forbid_unknown_fields=True):
+    """How much is done at once, and how much may wait."""
+
+    max_concurrency: Count = 256
+    """Most answers under way at once, over all backends."""
+    key_concurrency: Count = 64
+    """Most answers under way and waiting of one key."""
+    queue: Annotated[int, Meta(ge=0)] = 256
+    """Most requests that wait for their turn; the next one is told when to come back."""
+    queue_seconds: Seconds = 120.0
+    """Longest wait for one's turn."""
+    batch: Count = 8
+    """Where models displace each other: most answers of one before another's turn."""
+    batch_seconds: Seconds = 30.0
+    """Where models displace each other: longest wait for a turn; what has begun is let finish."""
+
+
+class ModelFacts(Section, frozen=True, forbid_unknown_fields=True):
+    """What you know better about some models than their server or Portal's hints do."""
+
+    name: str
+    """`<backend>/<model>`, in which `*` stands for anything."""
+    capabilities: tuple[Capability, ...] | None = None
+    """All that they can do; replaces what is known."""
+    context_window: Count | None = None
+    """Tokens to serve them with; Ollama is told so."""
+    quality: Annotated[int, Meta(ge=0, le=100)] | None = None
+    """How good their answers are, for every kind of question."""
+    speed: SpeedClass | None = None
+    """How fast they answer."""
+    cost: Annotated[float, Meta(ge=0)] | None = None
+    """Price of a million tokens, in whatever unit you use throughout."""
+
+
+class Rule(Section, frozen=True, forbid_unknown_fields=True):
+    """A pattern that sends matching questions of `auto` to a model or a workspace."""
+
+    name: Name
+    """What answers call it in `x-portal-route`."""
+    pattern: str
+    """Regular expression, looked for anywhere in the last message; upper and lower case alike."""
+    target: str
+    """Model or workspace."""
+    priority: int = 0
+    """The highest that matches decides; among equals the first."""
+
+
 class Workspace(Section, frozen=True, forbid_unknown_fields=True):
     """A virtual model, changed or added."""
 
@@ -127,6 +219,14 @@ class Workspace(Section, frozen=True, forbid_unknown_fields=True):
     """Used where the request names none."""
     max_tokens: Count | None = None
     """Used where the request names none."""
+    strategy: Strategy | None = None
+    """What to prefer; unset: `routing.strategy`."""
+    prefer: tuple[Capability, ...] = ()
+    """What its models should be good at, whatever the question."""
+    require: tuple[Capability, ...] = ()
+    """What its models must be able to do."""
+    trim: Literal["oldest", "never"] = "oldest"
+    """A conversation too long: leave out its oldest turns, or refuse it."""
 
 
 class Settings(Section, frozen=True, forbid_unknown_fields=True):
@@ -136,10 +236,17 @@ class Settings(Section, frozen=True, forbid_unknown_fields=True):
     """Files of the user that tools and MCP servers may touch."""
     state_dir: Path
     """Portal's own state: lock, run.json, logs, models. Never offered to a tool."""
+    personas_dir: Path | None = None
+    """Your own personas, a YAML file each; unset: `personas` beside the state directory."""
     router_token: Annotated[str | None, Secret()] = None
     """A key of scope chat, required of everyone when set."""
     server: Server = Server()
     auth: Auth = Auth()
     embedded: Embedded = Embedded()
+    routing: Routing = Routing()
+    breaker: Breaker = Breaker()
+    load: Load = Load()
     backends: tuple[Backend, ...] = ()
+    models: tuple[ModelFacts, ...] = ()
+    rules: tuple[Rule, ...] = ()
     workspaces: dict[Name, Workspace] = {}

@@ -32,20 +32,28 @@ def convert(key: Key, field: Field, entry: Entry, home: Path | None) -> Any:
         raise Wrong("text without control characters, in UTF-8")
     value = _from_text(field, value) if entry.text and isinstance(value, str) else value
     if isinstance(field.type, inspect.CustomType):
-        return _path(value, entry.folder, home)
+        value = _path(value, entry.folder, home)
+    else:
+        value = _converted(value, field, entry)
+    check = checks.CHECKS.get(key)
+    if value is not None and check is not None and (expected := check(value)):
+        raise Wrong(expected)
+    return value
+
+
+def _converted(value: Any, field: Field, entry: Entry) -> Any:
+    """Let msgspec convert a value, and rule out what it lets through."""
     try:
         value = msgspec.convert(value, field.annotation, strict=not entry.text)
     except (msgspec.ValidationError, ValueError, RecursionError) as error:
         raise Wrong(words(field.type) + _how(field, entry)) from error
     if isinstance(value, float) and not math.isfinite(value):
         raise Wrong(words(field.type))
-    if isinstance(value, int) and value > _LARGEST_INT:
-        raise Wrong(f"{words(field.type)}, at most {_LARGEST_INT}")
+    if isinstance(value, int) and abs(value) > _LARGEST_INT:
+        bound = f"at most {_LARGEST_INT}" if value > 0 else f"at least -{_LARGEST_INT}"
+        raise Wrong(f"{words(field.type)}, {bound}")
     if isinstance(value, tuple) and not all(_is_plain(item) for item in value):
         raise Wrong("texts without control characters")
-    check = checks.CHECKS.get(key)
-    if value is not None and check is not None and (expected := check(value)):
-        raise Wrong(expected)
     return value
 
 

@@ -82,7 +82,7 @@ async function answer() {
     const reply = await fetch("/portal/turns", {
       method: "POST",
       headers: { "content-type": "application/json", accept: "text/event-stream" },
-      body: JSON.stringify({ messages: history(message), workspace: state.model }),
+      body: JSON.stringify({ messages: history(message), workspace: state.model, channel: "web" }),
       signal: controller.signal,
     });
     if (!reply.ok) throw await refusal(reply);
@@ -525,9 +525,9 @@ async function loadModels() {
 function showModels() {
   const groups = new Map();
   for (const { id, owned_by: owner, portal = {} } of models) {
-    const workspace = portal.kind === "workspace";
     const asleep = portal.live === false ? " (not running)" : "";
-    const label = workspace ? "Portal chooses" : `${portal.backend ?? owner}${asleep}`;
+    const virtual = { workspace: "Portal chooses", persona: "Personas" }[portal.kind];
+    const label = virtual ?? `${portal.backend ?? owner}${asleep}`;
     if (!groups.has(label)) groups.set(label, line("optgroup", ""));
     const prefix = `${portal.backend}/`;
     const option = new Option(id.startsWith(prefix) ? id.slice(prefix.length) : id, id);

@@ -7,6 +7,8 @@
 | `POST /__fake/step` `{"tokens": n}` | lets exactly n more tokens out of `manual` answers |
 | `GET /__fake/wait?event=&count=&timeout=&path=` | answers when it happened so often, or 408 |
 | `POST /__fake/models` `{"models": [...]}` | replaces the list of models |
+| `GET /__fake/state` | what is loaded, and how often each model was: `Memory.state` |
+| `POST /__fake/memory` `{"models": n, "load_ms": t}` | how many models fit, how long one loads |
 | `POST /__fake/reset` | forgets requests and scripts, ends answers that are under way |
 | `POST /__fake/die` | ends the process at once, without an answer |
 
@@ -19,7 +21,7 @@ import asyncio
 import json
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import msgspec
@@ -49,6 +51,22 @@ class Dialect(Protocol):
 
     def set_models(self, models: tuple[Any, ...] | None) -> None:
         """Replace the models: names, or the API's own objects. None: those of the start."""
+        ...
+
+    async def admit(self, exchange: Exchange) -> Callable[[], None] | None:
+        """Wait until the model that a request needs is loaded; what is returned lets go of it."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Tell what is loaded and how often each model was."""
+        ...
+
+    def set_memory(self, models: int | None, load_ms: float) -> None:
+        """Let so many models fit at once, and loading one take so long."""
+        ...
+
+    def reset(self) -> None:
+        """Go back to the start: its models, nothing loaded, nothing counted."""
         ...
 
 
@@ -117,7 +135,12 @@ class Stage:
             data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
             await performance.play(Reply(script.status, b"" if body is None else data))
         else:
-            await performance.play(self._dialect.answer(exchange, script))
+            let_go = await self._dialect.admit(exchange)
+            try:
+                await performance.play(self._dialect.answer(exchange, script))
+            finally:
+                if let_go is not None:
+                    let_go()
         self._notify()
 
     async def _control(self, exchange: Exchange, action: str) -> None:
@@ -145,6 +168,11 @@ class Stage:
                 self._gate.step(msgspec.json.decode(exchange.body, type=Step).tokens)
             case "POST", "models":
                 self._dialect.set_models(msgspec.json.decode(exchange.body, type=Models).models)
+            case "GET", "state":
+                return 200, self._dialect.state()
+            case "POST", "memory":
+                memory = msgspec.json.decode(exchange.body, type=MemoryLimit)
+                self._dialect.set_memory(memory.models, memory.load_ms)
             case "POST", "reset":
                 self._reset(exchange.connection)
             case "POST", "die":
@@ -161,7 +189,7 @@ class Stage:
                 connection.close(reset=True)
         self._plan.reset()
         self._gate.clear()
-        self._dialect.set_models(None)
+        self._dialect.reset()
         self._records.clear()
         self._prebuilt.clear()
         self._count = 0
@@ -191,6 +219,13 @@ class Models(msgspec.Struct, forbid_unknown_fields=True):
     """Body of `/__fake/models`."""
 
     models: tuple[Any, ...]
+
+
+class MemoryLimit(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `/__fake/memory`."""
+
+    models: int | None = None
+    load_ms: float = 0
 
 
 class Asked(msgspec.Struct):

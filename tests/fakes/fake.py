@@ -3,19 +3,16 @@
 import contextlib
 import json
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import msgspec
 
 from tests.fakes.running import (
-    HOST,
     STOP_SECONDS,
-    Program,
+    Serving,
     StartError,
     await_answer,
     clean_environment,
@@ -63,7 +60,7 @@ class Recorded(msgspec.Struct, frozen=True):
         return next((value for key, value in self.headers if key.lower() == wanted), None)
 
 
-class Fake:
+class Fake(Serving):
     """A fake backend or proxy, run as a program of its own and directed over HTTP."""
 
     def __init__(
@@ -77,40 +74,16 @@ class Fake:
 
         `separate_control`: it is directed on a port of its own, as the chaos proxy is.
         """
+        super().__init__(f"fake-{module}")
         self.module = module
         self._options = options
         self._separate = separate_control
-        self._folder = tempfile.TemporaryDirectory(prefix=f"fake-{module}-")
-        self._program = Program(Path(self._folder.name) / "log")
-        self._client: httpx.Client | None = None
-        self.port = 0
         self._control = 0
         try:
             self._start(port)
         except BaseException:
-            self.stop()
+            self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    @property
-    def url(self) -> str:
-        """Where it serves, without a path."""
-        return f"http://{HOST}:{self.port}"
-
-    @property
-    def alive(self) -> bool:
-        """Whether its process runs."""
-        return self._program.alive
 
     def backend(self, name: str | None = None, **fields: Any) -> dict[str, Any]:
         """Word it as an entry of `[[backends]]`; a fake of any other kind speaks OpenAI's API."""
@@ -142,6 +115,15 @@ class Fake:
     def models(self, *models: Any) -> None:
         """Replace its models until the next reset."""
         self._ask("POST", "models", {"models": models})
+
+    def memory(self, models: int | None = None, *, load_ms: float = 0) -> None:
+        """Let so many models fit into its memory at once, and loading one take so long."""
+        self._ask("POST", "memory", {"models": models, "load_ms": load_ms})
+
+    def state(self) -> dict[str, Any]:
+        """Tell `loads` per model, their `order`, and what is `loaded` with which context."""
+        state: dict[str, Any] = self._ask("GET", "state").json()
+        return state
 
     def wait(
         self,
@@ -196,26 +178,22 @@ class Fake:
 
     def stop(self) -> None:
         """End it and forget its files."""
-        self._close_client()
-        self._program.clear()
-        self._folder.cleanup()
+        self.close()
 
     def _start(self, port: int | None) -> None:
         """Try other ports when one is taken between the look and the bind."""
         for last in (False, False, True):
             self.port = port or free_port()
-            self._control = self.port
+            directed_on, self._control = self._control, self.port
             command = [sys.executable, "-m", f"tests.fakes.{self.module}", "--port", str(self.port)]
             if self._separate:
-                self._control = self._control if port else free_port()
+                self._control = directed_on if port and directed_on else free_port()
                 command += ["--control-port", str(self._control)]
-            env = clean_environment(Path(self._folder.name))
+            env = clean_environment(self.folder)
             self._program.launch([*command, *self._options], cwd=ROOT, env=env)
-            self._client = httpx.Client(
-                base_url=f"http://{HOST}:{self._control}", trust_env=False, timeout=10
-            )
+            client = self._client_of(self._control, 10)
             try:
-                await_answer(self._program, self._client, "/__fake/requests", self._is_mine)
+                await_answer(self._program, client, "/__fake/requests", self._is_mine)
             except StartError:
                 self._close_client()
                 self._program.clear()
@@ -236,8 +214,3 @@ class Fake:
     def _client_now(self) -> httpx.Client:
         assert self._client is not None, f"{self.module} is stopped"
         return self._client
-
-    def _close_client(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None

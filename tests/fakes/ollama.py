@@ -6,51 +6,82 @@ Types are checked as Go's decoder checks them, so a request that the real one re
 here; fields that it does not know are ignored, as there.
 """
 
-import math
-import time
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from tests.fakes.control import arguments, serve, started_with
+from tests.fakes.ollama_memory import Memory
 from tests.fakes.ollama_models import DEFAULT_MODELS, OllamaModel, read_models, with_tag
 from tests.fakes.ollama_requests import (
-    JSON_UTF8,
     Asked,
+    Named,
     RefusedError,
-    ShowAsked,
     check,
     check_images,
-    encode,
     limit_of,
     read,
 )
+from tests.fakes.ollama_wording import done, embedding, named, stamp, word, word_pull
 from tests.fakes.playing import Answer, Reply
-from tests.fakes.script import Saying, Script, say
+from tests.fakes.script import Saying, Script, say, split
 from tests.fakes.serving import Exchange
 
 VERSION = "0.40.12"
-NDJSON = "application/x-ndjson"
 DEFAULT_CONTEXT = 4096
+TOO_LONG = "the input length exceeds the context length"
 WORKING = frozenset({"/api/chat", "/api/generate", "/api/embed"})
 
 
 class Ollama:
-    """The dialect; remembers only which models are loaded, and with what context."""
+    """The dialect; remembers its models, and which of them are loaded."""
 
     name = "ollama"
 
     def __init__(self, models: tuple[Any, ...] | None) -> None:
         self._initial = DEFAULT_MODELS if models is None else tuple(read_models(models).values())
         self._models: dict[str, OllamaModel] = {}
-        self._loaded: dict[str, int] = {}
+        self._memory = Memory()
         self.set_models(None)
 
     def set_models(self, models: tuple[Any, ...] | None) -> None:
-        self._loaded = {}
+        self._memory.clear()
         if models is None:
             self._models = {model.name.lower(): model for model in self._initial}
         else:
             self._models = read_models(models)
+
+    def set_memory(self, models: int | None, load_ms: float) -> None:
+        self._memory.limit(models, load_ms)
+
+    def state(self) -> dict[str, Any]:
+        return self._memory.state()
+
+    def reset(self) -> None:
+        self.set_models(None)
+        self._memory.forget()
+
+    async def admit(self, exchange: Exchange) -> Callable[[], None] | None:
+        if exchange.method != "POST" or exchange.path not in WORKING:
+            return None
+        try:
+            asked = read(exchange.body, Asked)
+            embeds = exchange.path == "/api/embed"
+            model = self._present(asked) if embeds else self._prepare(asked, exchange.path[5:])
+        except RefusedError:
+            return None  # it is answered without the model
+        if asked.expires and not (asked.messages or asked.prompt or asked.input):
+            return None
+        key = model.name.lower()
+        loaded = await self._memory.admit(key, context_of(asked, model))
+
+        def let_go() -> None:
+            self._memory.leave(key, loaded)
+            if asked.expires:
+                self._memory.unload(key)
+
+        return let_go
 
     def works(self, path: str) -> bool:
         return path in WORKING
@@ -65,8 +96,7 @@ class Ollama:
                 case "GET" | "HEAD", "/api/tags":
                     return done({"models": [model.listed() for model in self._models.values()]})
                 case "GET", "/api/ps":
-                    rows = [self._models[key].running(n) for key, n in self._loaded.items()]
-                    return done({"models": rows})
+                    return done({"models": self._running()})
                 case "POST", "/api/show":
                     return self._show(exchange.body)
                 case "POST", "/api/chat":
@@ -75,12 +105,16 @@ class Ollama:
                     return self._generate(read(exchange.body, Asked), script)
                 case "POST", "/api/embed":
                     return self._embed(read(exchange.body, Asked))
+                case "POST", "/api/pull":
+                    return self._pull(read(exchange.body, Named), script)
+                case "DELETE", "/api/delete":
+                    return self._delete(read(exchange.body, Named))
         except RefusedError as refused:
             return refused.reply
         return Reply(404, b"404 page not found", "text/plain")
 
     def _show(self, body: bytes) -> Reply:
-        asked = read(body, ShowAsked)
+        asked = read(body, Named)
         name = asked.model or asked.name
         if not name:
             raise RefusedError(400, "model is required")
@@ -88,6 +122,30 @@ class Ollama:
         if model is None:
             raise RefusedError(404, f"model '{name}' not found")
         return done(model.shown())
+
+    def _running(self) -> list[dict[str, Any]]:
+        """List what is loaded, the last used first."""
+        loaded = reversed(self._memory.loaded.items())
+        return [self._models[key].running(each.context) for key, each in loaded]
+
+    def _pull(self, asked: Named, script: Script) -> Answer:
+        name = asked.model or asked.name
+        if not name:
+            raise RefusedError(400, "invalid model name")
+        pulled = read_models((name,))
+        (model,) = pulled.values()
+
+        def finished() -> None:
+            self._models |= pulled
+
+        return word_pull(model, script, finished, streamed=asked.stream is not False)
+
+    def _delete(self, asked: Named) -> Reply:
+        name = asked.model or asked.name
+        if self._models.pop(with_tag(name).lower(), None) is None:
+            raise RefusedError(404, f"model '{name}' not found")
+        self._memory.loaded.pop(with_tag(name).lower(), None)
+        return Reply(200, b"", "text/plain")
 
     def _chat(self, asked: Asked, script: Script) -> Answer | Reply:
         model = self._prepare(asked, "chat")
@@ -97,8 +155,9 @@ class Ollama:
         if not messages:
             return self._load(asked, model, {"message": {"role": "assistant", "content": ""}})
         heard = next((m.content or "" for m in reversed(messages) if m.role == "user"), "")
-        loading = self._use(asked, model)
-        saying = say(script, heard, limit_of(asked))
+        loading = self._loading()
+        words = [(m.role, len(split(m.content or ""))) for m in messages]
+        saying = self._read(say(script, heard, limit_of(asked)), asked, model, words, script)
 
         def piece(content: str = "", thinking: str = "", calls: list[Any] | None = None) -> Any:
             message: dict[str, Any] = {"role": "assistant", "content": content}
@@ -124,8 +183,9 @@ class Ollama:
         check_images(asked.images)
         if not asked.prompt:
             return self._load(asked, model, {"response": ""})
-        loading = self._use(asked, model)
-        saying = say(script, asked.prompt, limit_of(asked))
+        loading = self._loading()
+        words = [("user", len(split(asked.prompt)))]
+        saying = self._read(say(script, asked.prompt, limit_of(asked)), asked, model, words, script)
         thoughts = saying.reasoning if asked.think is not False else ()
         pieces = [{"response": "", "thinking": thought} for thought in thoughts]
         pieces += [{"response": token} for token in saying.tokens]
@@ -136,110 +196,83 @@ class Ollama:
         return word(asked, saying, pieces, {"response": ""} | context, whole, loading, script)
 
     def _embed(self, asked: Asked) -> Reply:
-        model = self._find(asked.model)
-        if model is None:
-            raise RefusedError(404, f"model '{asked.model}' not found")
+        model = self._present(asked)
         texts = [asked.input] if isinstance(asked.input, str) else asked.input or []
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise RefusedError(400, "invalid input type")
+        if not texts:
+            return done({"model": asked.model, "embeddings": []})
+        context = context_of(asked, model)
+        counts = [len(split(text)) for text in texts]
+        if max(counts) > context and asked.truncate is False:
+            raise RefusedError(400, TOO_LONG)
         return done(
             {
                 "model": asked.model,
-                "embeddings": [embedding(text) for text in texts],
+                "embeddings": [embedding(text, asked.dimensions) for text in texts],
                 "total_duration": 14_143_917,
-                "load_duration": self._use(asked, model),
-                "prompt_eval_count": sum(len(text.split()) for text in texts),
+                "load_duration": self._loading(),
+                "prompt_eval_count": sum(min(count, context) for count in counts),
             }
         )
 
-    def _find(self, name: str) -> OllamaModel | None:
-        return self._models.get(with_tag(name).lower())
+    def _read(
+        self,
+        saying: Saying,
+        asked: Asked,
+        model: OllamaModel,
+        words: list[tuple[str, int]],
+        script: Script,
+    ) -> Saying:
+        """Count the prompt as far as it fits: the oldest messages go first, and nobody is told."""
+        context = context_of(asked, model)
+        count = saying.input_tokens
+        cuts = asked.truncate is not False or script.old
+        if script.count_input:
+            kept = list(words)
+            while sum(n for _, n in kept) > context and cuts:
+                oldest = next((i for i, (who, _) in enumerate(kept[:-1]) if who != "system"), None)
+                if oldest is None:
+                    break
+                del kept[oldest]
+            count = sum(n for _, n in kept)
+        if count > context and not cuts:
+            raise RefusedError(400, TOO_LONG)
+        return msgspec.structs.replace(saying, input_tokens=min(count, context))
+
+    def _present(self, asked: Asked) -> OllamaModel:
+        model = self._models.get(with_tag(asked.model).lower())
+        if model is None:
+            raise RefusedError(404, f"model '{asked.model}' not found")
+        return model
 
     def _prepare(self, asked: Asked, work: str) -> OllamaModel:
         if not asked.model:
             raise RefusedError(400, "model is required")
-        model = self._find(asked.model)
+        model = self._models.get(with_tag(asked.model).lower())
         if model is None:
             raise RefusedError(404, f'model "{asked.model}" not found, try pulling it first')
+        if asked.expires and not (asked.messages or asked.prompt):
+            return model  # whatever it can do, it can be unloaded
         check(asked, model, work)
         return model
 
-    def _use(self, asked: Asked, model: OllamaModel) -> int:
-        """Load the model if need be; nanoseconds, short when it already was as wanted."""
-        context = int((asked.options or {}).get("num_ctx", DEFAULT_CONTEXT))
-        key = model.name.lower()
-        if self._loaded.get(key) == context:
-            return 21_000_000
-        self._loaded[key] = context
-        return 1_734_000_000
+    def _loading(self) -> int:
+        """Tell the nanoseconds of loading: few when the model was there as wanted."""
+        return 1_734_000_000 if self._memory.fresh else 21_000_000
 
     def _load(self, asked: Asked, model: OllamaModel, empty: dict[str, Any]) -> Reply:
-        if asked.keep_alive in {0, "0", "0s"}:
-            self._loaded.pop(model.name.lower(), None)
+        reason = "load"
+        if asked.expires:
+            self._memory.unload(model.name.lower())
             reason = "unload"
-        else:
-            self._use(asked, model)
-            reason = "load"
         return done(stamp(asked.model) | empty | {"done": True, "done_reason": reason})
 
 
-def word(
-    asked: Asked,
-    saying: Saying,
-    pieces: list[Any],
-    last: dict[str, Any],
-    whole: dict[str, Any],
-    loading: int,
-    script: Script,
-) -> Answer:
-    """Put a saying into lines, or into one object."""
-    # A finished tool call is an ordinary stop to Ollama.
-    reason = "stop" if saying.finish == "tool_calls" else saying.finish
-    end: dict[str, Any] = {
-        "done": True,
-        "done_reason": reason,
-        "total_duration": loading + 420_000_000,
-        "load_duration": loading,
-    }
-    if saying.usage:
-        end["prompt_eval_count"] = saying.input_tokens
-        end["prompt_eval_duration"] = 130_079_000
-        end["eval_count"] = saying.output_tokens
-        end["eval_duration"] = 259_000_000
-    name = asked.model
-    streamed = asked.stream is not False
-    return Answer(
-        content_type=NDJSON if streamed else JSON_UTF8,
-        pieces=tuple(encode(stamp(name) | piece | {"done": False}) + b"\n" for piece in pieces),
-        closing=encode(stamp(name) | last | end) + b"\n",
-        garbage=b'{"model":"\xff\xfe","message":{"content":\n',
-        error=encode({"error": script.error}) + b"\n",
-        whole=None if streamed else encode(stamp(name) | whole | end),
-    )
-
-
-def named(name: str, call_arguments: dict[str, Any]) -> dict[str, Any]:
-    """Name a function and its arguments, which are an object here."""
-    return {"name": name, "arguments": call_arguments}
-
-
-def stamp(model: str) -> dict[str, Any]:
-    """Begin an object as every answer does."""
-    now = time.time_ns()
-    seconds = datetime.fromtimestamp(now // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return {"model": model, "created_at": f"{seconds}.{now % 10**9:09d}Z"}
-
-
-def embedding(text: str) -> list[float]:
-    """Make a unit vector that only the text decides."""
-    raw = [float(sum(text.encode()[index::8]) + 1) for index in range(8)]
-    norm = math.sqrt(sum(value * value for value in raw))
-    return [value / norm for value in raw]
-
-
-def done(value: Any) -> Reply:
-    """Answer 200 with an object."""
-    return Reply(200, encode(value), JSON_UTF8)
+def context_of(asked: Asked, model: OllamaModel) -> int:
+    """Decide the context to serve a request with, never more than the model has."""
+    wanted = (asked.options or {}).get("num_ctx") or model.num_ctx or DEFAULT_CONTEXT
+    return min(int(wanted), model.context_length)
 
 
 if __name__ == "__main__":

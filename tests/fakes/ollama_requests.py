@@ -76,13 +76,21 @@ class Asked(msgspec.Struct):
     prompt: str = ""
     images: list[str] | None = None
     input: Any = None
+    truncate: bool | None = None
+    dimensions: int | None = None
+
+    @property
+    def expires(self) -> bool:
+        """Whether the model is to be unloaded after the answer."""
+        return self.keep_alive in {0, "0", "0s"}
 
 
-class ShowAsked(msgspec.Struct):
-    """Body of `/api/show`."""
+class Named(msgspec.Struct):
+    """Body of what concerns one model: `/api/show`, `/api/pull`, `/api/delete`."""
 
     model: str = ""
     name: str = ""
+    stream: bool | None = None
 
 
 class RefusedError(Exception):
@@ -95,12 +103,11 @@ class RefusedError(Exception):
 
 def check(asked: Asked, model: OllamaModel, work: str) -> None:
     """Refuse what this model cannot do, and options of a wrong type."""
-    able = model.capabilities
-    if asked.think and "thinking" not in able:
+    if asked.think and not model.able("thinking"):
         raise RefusedError(400, f'"{asked.model}" does not support thinking')
-    if "completion" not in able:
+    if not model.able("completion"):
         raise RefusedError(400, f'"{asked.model}" does not support {work}')
-    if asked.tools and "tools" not in able:
+    if asked.tools and not model.able("tools"):
         raise RefusedError(400, f"registry.ollama.ai/library/{model.name} does not support tools")
     for key, value in (asked.options or {}).items():
         expected, types = OPTION_TYPES.get(key, ("", object))

@@ -9,28 +9,32 @@ from typing import Any, cast
 
 import msgspec
 
-from tests.fakes.control import arguments, serve, started_with
+from tests.fakes.control import arguments, asked_model, serve, started_with
 from tests.fakes.openai_flavours import (
     CONTEXT,
     CREATED,
     DEFAULT_MODELS,
     FLAVOURS,
+    LLAMACPP,
     Flavour,
     encode,
     fault,
     is_public,
     model_list,
     properties,
+    routed_row,
     unauthorized,
     unknown_model,
     unknown_path,
 )
+from tests.fakes.openai_instances import Instances, manages
 from tests.fakes.openai_wording import branded, call_deltas, streamed, whole, whole_call
 from tests.fakes.playing import Answer, Reply
 from tests.fakes.script import Script, say, split
 from tests.fakes.serving import Exchange
 
 WORKING = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
+TOKENIZING = LLAMACPP | {"vllm"}
 
 
 class StreamOptions(msgspec.Struct):
@@ -58,6 +62,7 @@ class Asked(msgspec.Struct):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     content: str = ""
+    dimensions: int | None = None
 
     @property
     def wants_usage(self) -> bool:
@@ -77,6 +82,22 @@ class OpenAICompatible:
         self._models: tuple[str, ...] = self._initial
         self._api_key = api_key
         self._ids = itertools.count(1)
+        self._instances = Instances(flavour)
+
+    def set_memory(self, models: int | None, load_ms: float) -> None:
+        raise ValueError("the memory of this fake has room for everything")
+
+    def state(self) -> dict[str, Any]:
+        return self._instances.state()
+
+    def reset(self) -> None:
+        self.set_models(None)
+        self._instances.forget()
+
+    async def admit(self, exchange: Exchange) -> None:
+        name = asked_model(exchange.body)
+        if manages(self._flavour) and exchange.path in WORKING and name in self._models:
+            self._instances.use(name)
 
     def set_models(self, models: tuple[Any, ...] | None) -> None:
         self._models = self._initial if models is None else models
@@ -89,9 +110,12 @@ class OpenAICompatible:
         key = self._api_key and f"Bearer {self._api_key}"
         if key and not is_public(self._flavour, path) and exchange.header("authorization") != key:
             return unauthorized(self._flavour)
+        own = self._instances.answer(exchange.method, path, exchange.body, self._models)
+        if own is not None:
+            return own
         if exchange.method in {"GET", "HEAD"}:
-            return self._get(exchange.method, path)
-        asks = WORKING if self._flavour == "lmstudio" else WORKING | {"/tokenize"}
+            return self._get(exchange.method, path, exchange.query)
+        asks = WORKING | {"/tokenize"} if self._flavour in TOKENIZING else WORKING
         if exchange.method != "POST" or path not in asks:
             return unknown_path(self._flavour, exchange.method, path)
         try:
@@ -111,21 +135,33 @@ class OpenAICompatible:
             case _:
                 return self._embed(asked, name)
 
-    def _get(self, method: str, path: str) -> Reply:
+    def _get(self, method: str, path: str, query: dict[str, str]) -> Reply:
+        if path == "/v1/models" and self._flavour == "llamacpp-router":
+            rows = [routed_row(name, self._instances.status(name)) for name in self._models]
+            return Reply(200, encode({"object": "list", "data": rows}))
+        if path == "/props" and self._flavour == "llamacpp-router":
+            name = query.get("model", "")
+            if name not in self._instances.loaded:
+                return fault(self._flavour, 400, "model is not loaded")
+            return properties((name,), self._instances.loaded[name])
         if path == "/v1/models":
             return model_list(self._flavour, self._models)
         if path == "/health" and self._flavour == "vllm":
             return Reply(200, b"")
-        if path in {"/health", "/v1/health"} and self._flavour == "llamacpp":
+        if path in {"/health", "/v1/health"} and self._flavour in LLAMACPP:
             return Reply(200, encode({"status": "ok"}))
-        if path == "/props" and self._flavour == "llamacpp":
+        if path == "/props" and self._flavour in LLAMACPP:
             return properties(self._models)
         return unknown_path(self._flavour, method, path)
 
     def _tokenize(self, asked: Asked) -> Reply:
-        if self._flavour == "llamacpp":
+        if self._flavour in LLAMACPP:
             tokens = list(range(100, 100 + len(split(asked.content))))
             return Reply(200, encode({"tokens": tokens}))
+        if asked.model and asked.model not in self._models:
+            return unknown_model(self._flavour, asked.model)
+        if asked.prompt is None and asked.messages is None:
+            return fault(self._flavour, 400, "prompt: Field required")
         text = asked.prompt if isinstance(asked.prompt, str) else heard_in(asked.messages or [])
         tokens = list(range(100, 100 + len(split(text))))
         body = {"count": len(tokens), "max_model_len": CONTEXT, "tokens": tokens}
@@ -186,8 +222,12 @@ class OpenAICompatible:
         if asked.input is None:
             return fault(self._flavour, 400, "'input' is required", param="input")
         inputs = [asked.input] if isinstance(asked.input, str) else asked.input
+        if any(len(split(str(item))) > CONTEXT for item in inputs):
+            words = f"This model's maximum context length is {CONTEXT} tokens."
+            return fault(self._flavour, 400, words, param="input")
+        size = asked.dimensions or 8
         rows = [
-            {"object": "embedding", "index": index, "embedding": vector(str(item))}
+            {"object": "embedding", "index": index, "embedding": vector(str(item))[:size]}
             for index, item in enumerate(inputs)
         ]
         count = sum(len(str(item).split()) for item in inputs)

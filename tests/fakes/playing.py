@@ -5,6 +5,7 @@ Knows tokens and records, not what they look like in any API.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -12,6 +13,8 @@ from tests.fakes.script import Script
 from tests.fakes.serving import Exchange, phrase
 
 JSON_TYPE = "application/json"
+SIGNS = {"text/event-stream": b": ping\n\n"}
+"""What says nothing in a stream of a type, and keeps it alive; in others an empty line does."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -26,6 +29,8 @@ class Answer(msgspec.Struct, frozen=True):
     closing: bytes = b""
     whole: bytes | None = None
     """The body of an answer that is not streamed."""
+    finished: Callable[[], None] | None = None
+    """Called before the end is sent, unless the script ends the answer before."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -146,8 +151,10 @@ class Performance:
                 return
             if script.garbage_after == index:
                 body = answer.garbage
-            await self._pace(index, count)
+            await self._pace(index, count, answer.content_type)
             self._record.tokens_sent = min(index + 1, count)
+        if answer.finished is not None:
+            answer.finished()
         self._exchange.start(200, self._head(answer.content_type), length=len(body))
         await self._send(body)
         self._exchange.end(drop=script.drop)
@@ -169,11 +176,13 @@ class Performance:
                 await self._send(answer.error)
                 self._exchange.end(drop=script.drop)
                 return
-            await self._pace(index, count)
+            await self._pace(index, count, answer.content_type)
             await self._begin(answer)
             if index < count:
                 self._record.tokens_sent += 1
                 await self._send(answer.pieces[index])
+        if answer.finished is not None:
+            answer.finished()
         await self._send(answer.closing)
         self._exchange.end(drop=script.drop)
 
@@ -182,11 +191,18 @@ class Performance:
             self._exchange.start(200, self._head(answer.content_type))
             await self._send(answer.opening)
 
-    async def _pace(self, index: int, count: int) -> None:
+    async def _stall(self, content_type: str) -> None:
+        """Send nothing more, or nothing but signs of life where the head went out."""
+        while self._script.ping_ms and self._exchange.started:
+            await asyncio.sleep(self._script.ping_ms / 1000)
+            await self._exchange.write(SIGNS.get(content_type.partition(";")[0], b"\n"))
+        await forever()
+
+    async def _pace(self, index: int, count: int, content_type: str) -> None:
         """Wait as long as the script has token `index` of `count` wait."""
         script = self._script
         if script.stall_after == index:
-            await forever()
+            await self._stall(content_type)
         if index == count:
             return
         if script.interval_ms:
@@ -200,6 +216,10 @@ class Performance:
             await self._exchange.write(data)
         finally:
             self._record.sent += data[: self._exchange.sent - before]
+            at = self._exchange.cut_at
+            if at is not None and self._exchange.sent >= at:
+                # Now, as the end of its connection will end this answer's task.
+                self._record.state = "cut"
 
     def _cut(self) -> None:
         self._record.state = "cut"

@@ -7,9 +7,12 @@ import signal
 import site
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import httpx
 
@@ -109,6 +112,64 @@ class Program:
                 if hasattr(os, "killpg"):
                     os.killpg(group, signal.SIGKILL)
         self.kill()
+
+
+class Serving:
+    """A program that serves on a port of loopback, the client that asks it, and its files.
+
+    `folder` is its home; without one it has its own, gone at the end.
+    """
+
+    def __init__(self, name: str, folder: Path | None = None) -> None:
+        self._own_folder = None
+        if folder is None:
+            self._own_folder = tempfile.TemporaryDirectory(prefix=f"{name}-")
+            folder = Path(self._own_folder.name)
+        self.folder = folder
+        self.port = 0
+        self._program = Program(folder / "log")
+        self._client: httpx.Client | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """Where it serves, without a path."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._program.alive
+
+    def close(self) -> None:
+        """End it by force, with what it started, and forget its own files."""
+        self._close_client()
+        self._program.clear()
+        if self._own_folder is not None:
+            self._own_folder.cleanup()
+
+    def _client_of(self, port: int, seconds: float) -> httpx.Client:
+        """Give the client of this address, which no proxy variable diverts."""
+        if self._client is None:
+            self._client = httpx.Client(
+                base_url=f"http://{HOST}:{port}", trust_env=False, timeout=seconds
+            )
+        return self._client
+
+    def _close_client(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
 
 def free_port() -> int:

@@ -35,6 +35,11 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     finish: str | None = None
     """`stop`, `length`, `tool_calls` …; by default what the reply amounts to."""
     input_tokens: int = 11
+    """Tokens of the prompt, as the answer reports them."""
+    count_input: bool = False
+    """The prompt's tokens are counted in what was asked instead."""
+    old: bool = False
+    """An Ollama so old that it cuts a prompt even where it was asked not to."""
     usage: bool = True
     """Whether the answer tells its token counts."""
 
@@ -51,6 +56,8 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Nothing is ever sent."""
     stall_after: int | None = None
     """Token after which nothing more is sent."""
+    ping_ms: float = 0
+    """With `stall_after`: a sign of life without meaning is sent this often instead of nothing."""
 
     # What goes wrong.
     cut_after: int | None = None

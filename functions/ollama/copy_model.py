@@ -1,0 +1,16 @@
+"""POST /api/copy: give a model of an Ollama a second name there."""
+
+from typing import Protocol
+
+from portal.shared.contract import RawReply, RawRequest, Route, Scope, Stream
+from portal.shared.ollama_place import NeedsOllama, pass_on
+
+ROUTE = Route("POST", "/api/copy", Scope.ADMIN)
+
+
+class Needs(NeedsOllama, Protocol):
+    """Ollama itself."""
+
+
+async def handle(request: RawRequest, context: Needs) -> RawReply | Stream:
+    return await pass_on(context, request, changes=True)

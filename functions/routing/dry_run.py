@@ -1,0 +1,20 @@
+"""POST /api/dry-run: the same as POST /portal/route, beside the paths of Ollama."""
+
+from typing import Protocol
+
+from portal.shared.contract import Route, Scope
+from portal.shared.decisions import Decision
+from portal.shared.ports import HasCall, HasRouting
+from portal.shared.route_request import RouteQuestion, read_question
+
+ROUTE = Route("POST", "/api/dry-run", Scope.CHAT)
+
+Request = RouteQuestion
+
+
+class Needs(HasCall, HasRouting, Protocol):
+    """Decisions."""
+
+
+async def handle(request: Request, context: Needs) -> Decision:
+    return await context.routing.explain(context.call, read_question(request))
