@@ -525,11 +525,14 @@ async function loadModels() {
 function showModels() {
   const groups = new Map();
   for (const { id, owned_by: owner, portal = {} } of models) {
+    // Those that only embed, or are gone, answer nobody; one that is chosen already stays.
+    const mute = portal.gone || portal.capabilities?.includes("general") === false;
+    if (mute && id !== state.model) continue;
     const asleep = portal.live === false ? " (not running)" : "";
     const virtual = { workspace: "Portal chooses", persona: "Personas" }[portal.kind];
     const label = virtual ?? `${portal.backend ?? owner}${asleep}`;
     if (!groups.has(label)) groups.set(label, line("optgroup", ""));
-    const prefix = `${portal.backend}/`;
+    const prefix = portal.kind === "persona" ? "persona/" : `${portal.backend}/`;
     const option = new Option(id.startsWith(prefix) ? id.slice(prefix.length) : id, id);
     option.title = portal.description ?? "";
     groups.get(label).label = label;
