@@ -367,5 +367,5 @@ def test_an_image_for_the_embedded_model_is_the_requests_own_fault(
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
     body = {"model": "auto", "messages": [{"role": "user", "content": [image]}]}
     answer = portal.client.post("/v1/chat/completions", json=body)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_field")
-    assert "cannot see images" in answer.json()["error"]["message"]
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "no_capable_model")
+    assert "can see images" in answer.json()["error"]["message"]
