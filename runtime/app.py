@@ -39,7 +39,9 @@ from portal.runtime.routing.personas import load_personas, own_folder
 from portal.runtime.routing.registry import Registry
 from portal.runtime.routing.relay import RawGateway
 from portal.runtime.routing.router import Router
-from portal.runtime.routing.usage import UsageRing
+from portal.runtime.state.conversations import ConversationStore
+from portal.runtime.state.database import Database
+from portal.runtime.state.usage import StoredUsage
 from portal.runtime.ui.pages import PackagedPages
 from portal.runtime.windows.fitting import Fitting
 from portal.shared.models import BreakerState
@@ -69,7 +71,9 @@ def create_app(settings: Settings, *, owner_token: str | None = None) -> Applica
     embedded = _embedded(settings)
     if embedded is not None:
         backends.append(embedded)
-    usage = UsageRing()
+    database = Database(settings.state_dir, settings.state)
+    conversations = ConversationStore(database, search_matches=settings.state.search_matches)
+    usage = StoredUsage(database, settings.state)
     routing = _routing(settings, backends, usage)
     discovery = routing.discovery
     sessions = PageSessions()
@@ -84,7 +88,13 @@ def create_app(settings: Settings, *, owner_token: str | None = None) -> Applica
         personas=routing.registry,
         turns=routing.turns,
         usage=usage,
-        health=HealthMonitor(backends, lambda: host.accepting, routing.breakers.status),
+        conversations=conversations,
+        health=HealthMonitor(
+            backends,
+            lambda: host.accepting,
+            routing.breakers.status,
+            lambda: database.problem,
+        ),
         metrics=GatewayMetrics(backends, routing.breakers, routing.load, usage, routing.pace),
         documentation=Catalogue(functions),
         pages=PackagedPages(),
@@ -99,6 +109,25 @@ def create_app(settings: Settings, *, owner_token: str | None = None) -> Applica
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        async with state(), work():
+            yield
+
+    @contextlib.asynccontextmanager
+    async def state() -> AsyncIterator[None]:
+        """Open the state first and close it last: whatever ends may still have to be kept."""
+        await database.start()
+        try:
+            await usage.start()
+            try:
+                yield
+            finally:
+                await conversations.finish()
+                await usage.stop()
+        finally:
+            await database.close()
+
+    @contextlib.asynccontextmanager
+    async def work() -> AsyncIterator[None]:
         discovery.start()
         routing.recovery.start()
         watch.start()
@@ -136,7 +165,7 @@ class Routing(msgspec.Struct, frozen=True):
     administration: Administration
 
 
-def _routing(settings: Settings, backends: list[Backend], usage: UsageRing) -> Routing:
+def _routing(settings: Settings, backends: list[Backend], usage: StoredUsage) -> Routing:
     personas = load_personas(own_folder(settings))
     registry = Registry(backends, settings, personas=personas, memory=total_memory())
     load = Load(settings.load, {each.name: _load_of(each) for each in settings.backends})

@@ -17,6 +17,7 @@ from portal.shared.ports import (
     Turns,
     UsageLog,
 )
+from portal.shared.state_ports import Conversations
 
 
 class Generation:
@@ -33,6 +34,7 @@ class Generation:
         personas: Personas,
         turns: Turns,
         usage: UsageLog,
+        conversations: Conversations,
         health: HealthReport,
         metrics: Metrics,
         documentation: Documentation,
@@ -48,6 +50,7 @@ class Generation:
         self.personas = personas
         self.turns = turns
         self.usage = usage
+        self.conversations = conversations
         self.health = health
         self.metrics = metrics
         self.documentation = documentation
@@ -92,6 +95,10 @@ class CallContext:
     @property
     def usage(self) -> UsageLog:
         return self._generation.usage
+
+    @property
+    def conversations(self) -> Conversations:
+        return self._generation.conversations
 
     @property
     def health(self) -> HealthReport:

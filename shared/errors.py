@@ -24,6 +24,7 @@ PortalError
 │   ├── BackendBroken
 │   ├── BackendPaused
 │   └── NoBackend
+├── StateUnavailable
 ├── ShuttingDown
 ├── ConfigurationError
 └── AlreadyRunning
@@ -210,6 +211,12 @@ class NoBackend(BackendError):
     """No live backend can answer this request."""
 
     code = "no_backend"
+
+
+class StateUnavailable(PortalError):
+    """What Portal remembers cannot be read or written now; nothing of this request was stored."""
+
+    code = "state_unavailable"
 
 
 class ShuttingDown(PortalError):

@@ -164,6 +164,23 @@ class UsageRecord(msgspec.Struct, frozen=True):
     estimated: bool
 
 
+UsageGroup = Literal["day", "user", "model"]
+
+
+class UsageSum(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a group of answers used; only the fields that name the group are set."""
+
+    answers: int
+    input_tokens: int
+    output_tokens: int
+    day: str = ""
+    """`2026-11-22`, in UTC."""
+    user: str = ""
+    key: str = ""
+    backend: str = ""
+    model: str = ""
+
+
 class FunctionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     """A function as `portal functions` lists it."""
 

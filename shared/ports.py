@@ -15,7 +15,9 @@ from portal.shared.models import (
     Model,
     Persona,
     Target,
+    UsageGroup,
     UsageRecord,
+    UsageSum,
     Workspace,
 )
 from portal.shared.turns import ModelEvent, ModelRequest, TurnEvent, TurnRequest
@@ -151,6 +153,10 @@ class UsageLog(Protocol):
 
     def last(self, count: int) -> Sequence[UsageRecord]:
         """The newest answers, newest first."""
+        ...
+
+    async def sums(self, by: UsageGroup, *, days: int) -> Sequence[UsageSum]:
+        """What was used in the last days, today among them, by group. Raises StateUnavailable."""
         ...
 
 

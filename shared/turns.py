@@ -52,7 +52,7 @@ class ApprovalAsked(msgspec.Struct, frozen=True, tag="approval_asked", tag_field
 class Notice(msgspec.Struct, frozen=True, tag="notice", tag_field="event"):
     """Something worth telling beside the answer.
 
-    `code` is stable: route, fallback, context, truncated.
+    `code` is stable: route, fallback, context, truncated, stored, not_stored.
     """
 
     code: str

@@ -16,6 +16,7 @@ from portal.runtime.ops.schema import Settings
 from portal.runtime.ops.sessions import OWNER
 from portal.runtime.routing.directory import Directory
 from portal.runtime.routing.registry import Registry
+from portal.runtime.state.backup import refuse_newer
 from portal.shared.contract import Call
 from portal.shared.decisions import Decision
 from portal.shared.errors import AlreadyRunning, Conflict
@@ -141,6 +142,7 @@ async def whole(settings: Settings) -> AsyncIterator[InProcess]:
             "Several commands at once work beside a running Portal: `portal up`."
         ) from error
     try:
+        refuse_newer(settings.state_dir)
         application = create_app(settings)
         async with application.lifespan():
             yield _in_process(application.host.generation)

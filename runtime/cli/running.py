@@ -58,27 +58,27 @@ class RunningServer:
 
     def health(self) -> Health:
         """Ask for the state of the whole."""
-        return self._call("GET", "/health", Health)
+        return self.call("GET", "/health", Health)
 
     def ready(self) -> bool:
         """Tell whether it takes requests; a server that does not answer is not ready."""
         try:
-            self._call("GET", "/health/ready", dict[str, Any])
+            self.call("GET", "/health/ready", dict[str, Any])
         except (NotAnswering, Refused):
             return False
         return True
 
     async def models(self) -> Sequence[ModelEntry]:
         """List workspaces, personas and models."""
-        return self._call("GET", "/v1/models", ModelList).data
+        return self.call("GET", "/v1/models", ModelList).data
 
     async def backends(self) -> Sequence[BackendStatus]:
         """List the backends."""
-        return self._call("GET", "/portal/backends", BackendList).data
+        return self.call("GET", "/portal/backends", BackendList).data
 
     def personas(self) -> Sequence[Persona]:
         """List the personas."""
-        return self._call("GET", "/v1/personas", PersonaList).data
+        return self.call("GET", "/v1/personas", PersonaList).data
 
     async def route(self, question: RouteQuestion) -> Decision:
         """Say what would answer a question, and why."""
@@ -111,15 +111,15 @@ class RunningServer:
     def reset_breakers(self, backend: str | None, model: str | None) -> int:
         """Close the breakers that match; give how many were not closed."""
         body = {"backend": backend, "model": model}
-        return self._call("POST", "/portal/backends/reset", Reset, body).reset
+        return self.call("POST", "/portal/backends/reset", Reset, body).reset
 
     def session_link(self) -> str:
         """Make an address that signs one browser in, once."""
-        return self.run.url + self._call("POST", "/portal/session-links", SessionLink).path
+        return self.run.url + self.call("POST", "/portal/session-links", SessionLink).path
 
     def stop(self) -> None:
         """Ask it to end in order."""
-        self._call("POST", "/portal/stop", dict[str, Any])
+        self.call("POST", "/portal/stop", dict[str, Any])
 
     async def answer(
         self, messages: Sequence[Message], model: str, sampling: Sampling | None = None
@@ -167,7 +167,7 @@ class RunningServer:
         timeout = httpx.Timeout(None, connect=ANSWER_SECONDS)
         return httpx.AsyncClient(trust_env=False, timeout=timeout, headers=self._headers)
 
-    def _call(self, method: str, path: str, shape: type[T], body: object = None) -> T:
+    def call(self, method: str, path: str, shape: type[T], body: object = None) -> T:
         """Ask what is answered from memory."""
         content = None if body is None else msgspec.json.encode(body)
         timeout = ANSWER_SECONDS

@@ -43,12 +43,14 @@ def _serve(options: argparse.Namespace, settings: "Settings", terminal: Terminal
     from portal.runtime.cli import serving, weights
     from portal.runtime.ops import instance, logs
     from portal.runtime.server import bind
+    from portal.runtime.state.backup import refuse_newer
 
     logs.configure(
         terminal.stderr, coloured=terminal.coloured, secrets=serving.secrets_of(settings)
     )
     lock = instance.acquire(settings.state_dir)
     try:
+        refuse_newer(settings.state_dir)
         listener = bind(settings.server.host, settings.server.port)
         with listener:
             weights.offer(settings, terminal)

@@ -41,6 +41,7 @@ TABLE: dict[type[errors.PortalError], Answer] = {
     errors.BackendUnreachable: Answer(503, "backend_error"),
     errors.BackendPaused: Answer(503, "backend_error"),
     errors.NoBackend: Answer(503, "backend_error"),
+    errors.StateUnavailable: Answer(503, "server_error"),
     errors.ShuttingDown: Answer(503, "server_error"),
     errors.BackendBusy: Answer(503, "backend_error"),
     errors.BackendTimeout: Answer(504, "backend_error"),

@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
 
-from portal.runtime.ops import doctor_backends, doctor_machine, doctor_portal
+from portal.runtime.ops import doctor_backends, doctor_machine, doctor_portal, doctor_state
 from portal.runtime.ops.doctor_backends import OpenBackends
 from portal.runtime.ops.doctor_port import check_port
 from portal.runtime.ops.findings import Finding, fault, guarded, ok, warn
@@ -39,6 +39,7 @@ async def diagnose(
         *await _in_thread("state directory", machine.check_directory, "state directory", state),
         *await _in_thread("directories", machine.check_separate, data, state),
         *await _in_thread("disk", machine.check_disk, state),
+        *await _in_thread("database", doctor_state.check_database, settings),
         *await _in_thread("embedded model", machine.check_embedded, settings),
     ]
     run, told = _find_run(state)

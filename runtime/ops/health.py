@@ -18,10 +18,12 @@ class HealthMonitor:
         backends: Sequence[Backend],
         accepting: Callable[[], bool],
         breakers: Callable[[str], tuple[BreakerStatus, ...]],
+        state_problem: Callable[[], str] = str,
     ) -> None:
         self._backends = backends
         self._accepting = accepting
         self._breakers = breakers
+        self._state_problem = state_problem
         self._started = time.monotonic()
 
     def backends(self) -> Sequence[BackendStatus]:
@@ -33,6 +35,9 @@ class HealthMonitor:
     def health(self) -> Health:
         statuses = self.backends()
         problems = find_problems(statuses)
+        state_problem = self._state_problem()
+        if state_problem:
+            problems.append(f"{state_problem} Answers are given all the same, and not stored.")
         return Health(
             status="degraded" if problems else "ok",
             version=version(),

@@ -174,6 +174,23 @@ class Load(Section, frozen=True, forbid_unknown_fields=True):
     """Where models displace each other: longest wait for a turn; what has begun is let finish."""
 
 
+class State(Section, frozen=True, forbid_unknown_fields=True):
+    """What Portal remembers: the database `portal.db` in the state directory."""
+
+    readers: Annotated[int, Meta(ge=1, le=16)] = 2
+    """Connections that read, beside the one that writes."""
+    busy_seconds: Seconds = 5.0
+    """Longest wait for another program that locks the database."""
+    retry_seconds: Seconds = 5.0
+    """How often a database that failed is tried again."""
+    search_matches: Count = 5000
+    """Most messages that one search looks through, the newest that match."""
+    usage_seconds: Seconds = 1.0
+    """Longest time that a counted answer waits in memory before it is written."""
+    usage_days: Count = 90
+    """Days for which each answer is listed by itself; the sums of each day are kept."""
+
+
 class ModelFacts(Section, frozen=True, forbid_unknown_fields=True):
     """What you know better about some models than their server or Portal's hints do."""
 
@@ -246,6 +263,7 @@ class Settings(Section, frozen=True, forbid_unknown_fields=True):
     routing: Routing = Routing()
     breaker: Breaker = Breaker()
     load: Load = Load()
+    state: State = State()
     backends: tuple[Backend, ...] = ()
     models: tuple[ModelFacts, ...] = ()
     rules: tuple[Rule, ...] = ()

@@ -15,7 +15,17 @@ from types import FrameType
 
 import msgspec
 
-from tests.bench import classifying, dead, gateway, leaving, memory, peer, start, streaming
+from tests.bench import (
+    classifying,
+    dead,
+    gateway,
+    leaving,
+    memory,
+    peer,
+    start,
+    state,
+    streaming,
+)
 from tests.bench.figures import QUICK, BenchError, Effort, Row
 from tests.bench.machine import describe, yardstick
 from tests.bench.report import Report, machine_lines, missed, row_lines, yardstick_line
@@ -28,6 +38,7 @@ MEASUREMENTS: dict[str, Callable[[Effort], Row]] = {
     dead.NAME: dead.measure,
     leaving.NAME: leaving.measure,
     classifying.NAME: classifying.measure,
+    state.NAME: state.measure,
 }
 
 
