@@ -8,6 +8,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Protocol
 
 from portal.runtime.admission.passage import Passages
 from portal.runtime.admission.stall import Stall
@@ -23,7 +24,6 @@ from portal.shared.errors import (
     BackendUnreachable,
 )
 from portal.shared.models import UsageRecord
-from portal.shared.ports import UsageLog
 from portal.shared.turns import (
     Finish,
     FinishReason,
@@ -39,6 +39,14 @@ MODELS_KEPT = 1000
 """Most models remembered for beginning their answers within a thought."""
 
 
+class UsageSink(Protocol):
+    """Where answers are counted."""
+
+    def record(self, record: UsageRecord) -> None:
+        """Remember one answer, without waiting for anything."""
+        ...
+
+
 class Answering:
     """What every answer needs. `counted` is told the backend's own token counts of each.
 
@@ -48,7 +56,7 @@ class Answering:
     def __init__(
         self,
         passages: Passages,
-        usage: UsageLog,
+        usage: UsageSink,
         pace: Pace,
         settings: schema.Routing,
         *,
