@@ -160,16 +160,17 @@ def describe(functions: Iterable[Function]) -> list[FunctionInfo]:
     """List functions the way `portal functions` and the docs show them."""
     rows = []
     for function in sorted(functions, key=lambda each: each.name):
+        name, summary = function.name, function.summary
         match function.trigger:
             case Route(method, path, scope):
-                row = ("route", f"{method} {path}", scope.value)
+                row = FunctionInfo(name, "route", f"{method} {path}", scope.value, summary)
             case Event(topic):
-                row = ("event", topic, "")
+                row = FunctionInfo(name, "event", topic, summary=summary)
             case Schedule(when):
-                row = ("schedule", when, "")
+                row = FunctionInfo(name, "schedule", when, summary=summary)
             case Tool(category):
-                row = ("tool", category, "")
-        rows.append(FunctionInfo(function.name, row[0], row[1], row[2], function.summary))  # type: ignore[arg-type]
+                row = FunctionInfo(name, "tool", category, summary=summary)
+        rows.append(row)
     return rows
 
 

@@ -6,8 +6,9 @@ import msgspec
 
 from portal.shared.contract import RawReply, RawRequest, Route, Scope, Stream
 from portal.shared.json_body import decode_json
-from portal.shared.ollama_answer import Answer, TurnEvents, gather, loaded, relayed, streamed
+from portal.shared.ollama_answer import Answer, loaded, relayed
 from portal.shared.ollama_request import OllamaChat, is_over, read_chat, read_fields
+from portal.shared.ollama_turn import answer
 from portal.shared.ports import HasCall, HasGateway, HasModels, HasTurns
 
 ROUTE = Route("POST", "/api/chat", Scope.CHAT)
@@ -35,14 +36,4 @@ async def handle(request: RawRequest, context: Needs) -> Answer | RawReply | Str
     if not chat.messages:
         return loaded(chat.model, "chat", over=is_over(chat.keep_alive))
     asked = read_chat(chat, fields)
-    context.call.dropped = asked.dropped
-    events: TurnEvents
-    if target.workspace is None:
-        events = context.gateway.generate(context.call, target, asked.for_model(target))
-    else:
-        user = context.call.caller.user
-        turn = asked.for_turn(target.workspace.id, user, whole=not stream)
-        events = context.turns.run(context.call, turn)
-    if stream:
-        return streamed(events, chat.model, "chat")
-    return await gather(events, chat.model, "chat")
+    return await answer(context, target, asked, chat.model, "chat", stream=stream)

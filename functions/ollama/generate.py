@@ -6,8 +6,9 @@ import msgspec
 
 from portal.shared.contract import RawReply, RawRequest, Route, Scope, Stream
 from portal.shared.json_body import decode_json
-from portal.shared.ollama_answer import Answer, TurnEvents, gather, loaded, relayed, streamed
+from portal.shared.ollama_answer import Answer, loaded, relayed
 from portal.shared.ollama_request import OllamaGenerate, is_over, read_fields, read_generate
+from portal.shared.ollama_turn import answer
 from portal.shared.ports import HasCall, HasGateway, HasModels, HasTurns
 
 ROUTE = Route("POST", "/api/generate", Scope.CHAT)
@@ -35,14 +36,4 @@ async def handle(request: RawRequest, context: Needs) -> Answer | RawReply | Str
     if not wanted.prompt:
         return loaded(wanted.model, "generate", over=is_over(wanted.keep_alive))
     asked = read_generate(wanted, fields)
-    context.call.dropped = asked.dropped
-    events: TurnEvents
-    if target.workspace is None:
-        events = context.gateway.generate(context.call, target, asked.for_model(target))
-    else:
-        user = context.call.caller.user
-        turn = asked.for_turn(target.workspace.id, user, whole=not stream)
-        events = context.turns.run(context.call, turn)
-    if stream:
-        return streamed(events, wanted.model, "generate")
-    return await gather(events, wanted.model, "generate")
+    return await answer(context, target, asked, wanted.model, "generate", stream=stream)

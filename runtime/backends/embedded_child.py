@@ -77,7 +77,7 @@ def main() -> int:
     try:
         server = _serve(configuration)
         context_window = _first_answer(configuration)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent is told
+    except Exception as error:  # noqa: BLE001 — whatever it is, the parent is told
         failed = Failed(
             f"{type(error).__name__}: {error}".rstrip("."), _is_taken(configuration.port)
         )

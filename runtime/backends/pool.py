@@ -61,7 +61,7 @@ class Pool:
         api_key: str | None = None,
         headers: Headers = (),
         max_connections: int = 64,
-        limits: Limits = Limits(),  # noqa: B008  frozen
+        limits: Limits = Limits(),  # noqa: B008 — frozen, so shared safely
         context: ssl.SSLContext | None = None,
     ) -> None:
         url = _parsed(base_url, name)

@@ -39,7 +39,7 @@ class LocalTransport(httpx.AsyncBaseTransport):
         *,
         max_connections: int = 64,
         idle_seconds: float = 60.0,
-        limits: Limits = Limits(),  # noqa: B008  frozen
+        limits: Limits = Limits(),  # noqa: B008 — frozen, so shared safely
     ) -> None:
         if max_connections < 1:
             raise ValueError(f"max_connections is {max_connections}; at least 1 is needed")

@@ -146,7 +146,7 @@ def fetch_weights(report: Callable[[str], None]) -> None:
         )
     report(f"Fetching {SMOLLM2.name} ({DOWNLOAD}, {SMOLLM2.licence}): {' '.join(command)}")
     try:
-        status = subprocess.run(command, check=False).returncode  # noqa: S603
+        status = subprocess.run(command, check=False).returncode  # noqa: S603 — no shell
     except OSError as error:
         raise ConfigurationError(f"{command[0]} could not be run: {error}") from None
     importlib.invalidate_caches()

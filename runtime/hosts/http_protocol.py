@@ -130,7 +130,7 @@ class ClientConnection(asyncio.Protocol):
         self.flow = FlowControl(self.transport)
         self._server = address_of(transport.get_extra_info("sockname"))
         self._client = address_of(transport.get_extra_info("peername"))
-        self.server_state.connections.add(self)  # type: ignore[arg-type]
+        self.server_state.connections.add(self)  # type: ignore[arg-type]  # typed as uvicorn's
         self._deadlines.expect_head(self.header_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -6,8 +6,9 @@ What is looked at is in `doctor_machine` (this machine), `doctor_port` (who hold
 
 import asyncio
 import os
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import ParamSpec
 
 from portal.runtime.ops import doctor_backends, doctor_machine, doctor_portal, doctor_state
 from portal.runtime.ops.doctor_backends import OpenBackends
@@ -17,6 +18,8 @@ from portal.runtime.ops.instance import RunInfo, read_run
 from portal.runtime.ops.schema import Settings
 from portal.runtime.ops.settings import load
 from portal.shared.errors import ConfigurationError
+
+P = ParamSpec("P")
 
 
 async def diagnose(
@@ -90,5 +93,7 @@ def _find_run(state_dir: Path) -> tuple[RunInfo | None, list[Finding]]:
     return run, []
 
 
-def _in_thread(name: str, check: object, *words: object) -> Awaitable[list[Finding]]:
-    return guarded(name, asyncio.to_thread(check, *words))  # type: ignore[arg-type]
+def _in_thread(
+    name: str, check: Callable[P, list[Finding]], *words: P.args, **named: P.kwargs
+) -> Awaitable[list[Finding]]:
+    return guarded(name, asyncio.to_thread(check, *words, **named))

@@ -62,7 +62,7 @@ class InstanceLock:
         with _explained(self.state_dir):
             draft.unlink(missing_ok=True)  # left by a kill; nobody else writes it under the lock
             handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(handle, "wb") as file:  # noqa: PTH123
+            with open(handle, "wb") as file:  # noqa: PTH123 — a descriptor, no path
                 os.fchmod(handle, 0o600)  # whatever the umask
                 file.write(msgspec.json.encode(info))
                 file.flush()

@@ -162,7 +162,7 @@ def _parse_dotenv(text: str, shown: str, warnings: list[str]) -> dict[str, str]:
     from dynaconf.vendor.dotenv.parser import parse_stream
 
     values: dict[str, str] = {}
-    for binding in parse_stream(io.StringIO(text)):  # type: ignore[no-untyped-call]
+    for binding in parse_stream(io.StringIO(text)):  # type: ignore[no-untyped-call]  # no types
         if binding.error:
             read = binding.original.string
             blank = read[: len(read) - len(read.lstrip())]

@@ -183,7 +183,7 @@ class Answering:
                 await source.aclose()
                 raise
             tries -= 1
-            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311  no secret
+            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 — no secret
             pause *= 2
 
     def _stalled(self, backend: Backend, request: ModelRequest) -> BackendTimeout:

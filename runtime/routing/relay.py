@@ -158,7 +158,7 @@ class RawGateway:
                 if not tries:
                     raise
             tries -= 1
-            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311  no secret
+            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 — no secret
             pause *= 2
 
     def generate(

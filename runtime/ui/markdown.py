@@ -94,7 +94,7 @@ def _parser() -> "MarkdownIt":
 
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": NESTING_LIMIT})
     parser.enable(["table", "strikethrough"])
-    parser.validateLink = _is_link  # type: ignore[method-assign]
+    parser.validateLink = _is_link  # type: ignore[method-assign]  # its documented hook
     parser.core.ruler.before("inline", "cap", _cap_paragraphs)
     parser.core.ruler.after("inline", "addresses", _link_addresses)
     parser.add_render_rule("fence", _render_code)
@@ -180,7 +180,7 @@ def _highlight(code: str, language: str) -> str:
     """
     from markdown_it.common.utils import escapeHtml
     from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]  # no stubs
-    from pygments.token import STANDARD_TYPES  # type: ignore[import-untyped]
+    from pygments.token import STANDARD_TYPES  # type: ignore[import-untyped]  # no stubs
 
     lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
     deadline = time.perf_counter() + HIGHLIGHT_SECONDS
