@@ -13,13 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.fakes.running import heed_signals
+
 END_SECONDS = 20.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-
-def _heed_ctrl_c() -> None:
-    """Undo what a shell does to programs in its background, which the tests may be: no SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Command:
@@ -50,7 +47,7 @@ class Command:
                 stdout=stdout,
                 stderr=stdout,
                 start_new_session=True,
-                preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 — it touches nothing that threads share
+                preexec_fn=heed_signals,  # noqa: PLW1509 — it touches nothing that threads share
             )
         finally:
             os.close(other)

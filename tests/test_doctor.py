@@ -1,5 +1,6 @@
 """`portal doctor`: what it finds on a healthy machine, and each fault that it must name."""
 
+import importlib.metadata
 import json
 import socket
 import sys
@@ -197,6 +198,17 @@ def test_directories_inside_one_another_are_a_fault(tmp_path: Path) -> None:
         assert found.state == "fault"
     (found,) = doctor_machine.check_separate(tmp_path / "data", tmp_path / "state")
     assert found.state == "ok"
+
+
+def test_every_required_library_is_imported_by_the_names_that_it_installs() -> None:
+    modules = doctor_machine.modules_of(
+        {"yaml": ["PyYAML"], "_yaml": ["PyYAML"], "telegram": ["python-telegram-bot"], "a-b": ["x"]}
+    )
+    assert modules == {"pyyaml": ["yaml"], "python-telegram-bot": ["telegram"]}
+    here = doctor_machine.modules_of(importlib.metadata.packages_distributions())
+    wanted = importlib.metadata.requires("portal-local") or ()
+    for each in doctor_machine.requirements(wanted, sys.platform):
+        assert here[doctor_machine.normalised(each.name)], each.name
 
 
 def test_requirements_are_read_without_extras_and_other_systems() -> None:

@@ -25,6 +25,8 @@ COMMAND = (sys.executable, "-P", "-m", "portal.runtime.backends.embedded_child")
 PORTS = range(20000, 32768)
 """Below the ephemeral range, where an outgoing connection could take the port first."""
 PORT_ATTEMPTS = 5
+BURIAL_SECONDS = 1.0
+"""Longest wait for the end of a process that was killed."""
 PRIVATE = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
@@ -199,6 +201,8 @@ async def stop(process: asyncio.subprocess.Process, grace: float) -> None:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+            # Also when this is cancelled: it takes a moment, and else nobody buries the process.
+            await _ends_within(process, BURIAL_SECONDS)
 
 
 async def _ends_within(process: asyncio.subprocess.Process, seconds: float) -> bool:

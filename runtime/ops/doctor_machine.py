@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,11 +28,6 @@ EARLIEST_YEAR = 2025
 MIB = 1024 * 1024
 LITTLE_DISK = 500 * MIB
 NO_DISK = 50 * MIB
-MODULES = {
-    "markdown-it-py": "markdown_it",
-    "python-telegram-bot": "telegram",
-}
-"""Distributions whose import name is not their own with `_` for `-`."""
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*([^;]*?)\s*(?:;\s*(.*))?")
 _BOUND = re.compile(r"\s*(>=|<)\s*([0-9.]+)\s*")
 
@@ -43,11 +38,6 @@ class Requirement(msgspec.Struct, frozen=True):
     name: str
     bounds: str
     """As pip reads them: `>=2.25,<3`."""
-
-    @property
-    def module(self) -> str:
-        """What is imported."""
-        return MODULES.get(self.name, self.name.replace("-", "_"))
 
 
 def check_python() -> list[Finding]:
@@ -62,13 +52,15 @@ def check_python() -> list[Finding]:
 def check_libraries() -> list[Finding]:
     """Import every required library, and compare its version with what Portal was made for."""
     wanted = requirements(importlib.metadata.requires(DISTRIBUTION) or (), sys.platform)
+    modules = modules_of(importlib.metadata.packages_distributions())
     findings: list[Finding] = []
     versions: list[str] = []
     for each in wanted:
         fix = f"{sys.executable} -m pip install '{each.name}{each.bounds}'"
         try:
-            importlib.import_module(each.module)
             version = importlib.metadata.version(each.name)
+            for module in modules.get(normalised(each.name), ()):
+                importlib.import_module(module)
         except Exception as error:  # noqa: BLE001 — a broken library may raise anything
             reason = f"{type(error).__name__}: {error}"
             findings.append(fault("libraries", f"{each.name} cannot be imported: {reason}", fix))
@@ -78,6 +70,21 @@ def check_libraries() -> list[Finding]:
             found = f"{each.name} is {version}, expected {each.bounds}"
             findings.append(fault("libraries", found, fix))
     return findings or [ok("libraries", ", ".join(versions))]
+
+
+def modules_of(distributions: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Turn `packages_distributions` round: public modules by the distribution they are of; pure."""
+    found: dict[str, list[str]] = {}
+    for module, owners in distributions.items():
+        if module.isidentifier() and not module.startswith("_"):
+            for owner in owners:
+                found.setdefault(normalised(owner), []).append(module)
+    return found
+
+
+def normalised(name: str) -> str:
+    """Write a distribution's name in the one way that all its spellings come to."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def requirements(lines: Iterable[str], system: str) -> list[Requirement]:

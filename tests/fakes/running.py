@@ -33,6 +33,16 @@ class StartError(AssertionError):
     """A program did not come up; the message ends with what it wrote."""
 
 
+def heed_signals() -> None:
+    """Undo, in a child, what a shell or nohup does to programs in its background: no SIGINT or HUP.
+
+    The tests may be such a program themselves.
+    """
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
 class Program:
     """A child process whose output is kept in a file."""
 
@@ -80,6 +90,7 @@ class Program:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=heed_signals,  # noqa: PLW1509 — it touches nothing that threads share
             )
         self._groups.append(self._process.pid)
 
